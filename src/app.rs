@@ -1,0 +1,127 @@
+//! Makes every service once and holds them together. No route, no rule.
+
+use std::time::Duration;
+
+use axum::extract::FromRef;
+
+use crate::auth::Auth;
+use crate::client_keys::ClientKeys;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::{self, Pool};
+use crate::events::{Events, Partitions, Writer};
+use crate::http::client_ip::TrustedProxies;
+use crate::mail::{Courier, Mail, Stationery, Transport};
+use crate::random::Random;
+use crate::signing_keys::{self, SigningKeys};
+use crate::sweeper::Sweeper;
+use crate::tokens::Tokens;
+use crate::users::Users;
+use crate::users::password::Hasher;
+use crate::verification::Verification;
+use crate::worker::Worker;
+
+/// Every service, cheap to clone. A handler takes the one it needs: `State<Users>`.
+#[derive(Clone, FromRef)]
+pub struct App {
+    /// Who are you?
+    pub auth: Auth,
+    /// The users.
+    pub users: Users,
+    /// The client keys.
+    pub client_keys: ClientKeys,
+    /// The tokens.
+    pub tokens: Tokens,
+    /// One-time tokens.
+    pub verification: Verification,
+    /// The outbox.
+    pub mail: Mail,
+    /// The key ring.
+    pub signing_keys: SigningKeys,
+    /// The events.
+    pub events: Events,
+    /// The database, for the readiness probe.
+    pub pool: Pool,
+    /// Chance, for request ids.
+    pub random: Random,
+    /// Networks whose word about a client's address counts.
+    pub trusted_proxies: TrustedProxies,
+    /// Longest time a request may take.
+    pub request_timeout: Duration,
+}
+
+/// What runs beside the requests. Nothing of it runs yet.
+pub struct Workers {
+    /// Without it no request is answered.
+    pub writer: Writer,
+    /// Sends mails.
+    pub courier: Courier,
+    /// Makes partitions ahead of time.
+    pub partitions: Partitions,
+    /// Drops what is over.
+    pub sweeper: Sweeper,
+}
+
+impl App {
+    /// Connects, migrates, opens or makes the keys, and makes every service.
+    pub async fn build(
+        config: &Config,
+        database_url: &str,
+        clock: Clock,
+        random: Random,
+    ) -> anyhow::Result<(Self, Workers)> {
+        let pool = db::connect(database_url, config.database.max_connections - 1).await?;
+        // The writer's own connection: a crowd of requests must not keep events from the disk.
+        let writer_pool = db::connect(database_url, 1).await?;
+
+        let partitions = Partitions::new(pool.clone(), clock.clone());
+        let keys = db::alone(&pool, async |connection| {
+            db::migrate(connection).await?;
+            signing_keys::establish(connection, config, &random, clock.now()).await
+        })
+        .await?;
+        partitions.step().await?;
+
+        let (signing_keys, master_key) = (keys.signing_keys, keys.master_key);
+        let verification = Verification::new(pool.clone(), clock.clone(), random.clone());
+        let mail = Mail::new(pool.clone(), master_key, clock.clone(), random.clone());
+        let tokens =
+            Tokens::new(pool.clone(), signing_keys.clone(), clock.clone(), random.clone(), config.tokens.clone());
+        let users = Users::new(
+            pool.clone(),
+            Hasher::new(&config.password, random.clone())?,
+            &config.password,
+            verification.clone(),
+            mail.clone(),
+            tokens.clone(),
+            clock.clone(),
+            random.clone(),
+        );
+        let client_keys = ClientKeys::new(pool.clone(), users.clone(), clock.clone(), random.clone());
+        let (events, writer) = Events::new(pool.clone(), writer_pool, &config.events, clock.clone(), random.clone());
+
+        let app = Self {
+            auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone()),
+            users,
+            client_keys,
+            tokens,
+            verification,
+            mail,
+            signing_keys,
+            events,
+            pool,
+            random,
+            trusted_proxies: TrustedProxies(config.server.trusted_proxies.as_slice().into()),
+            request_timeout: Duration::from_secs(config.server.request_timeout_seconds),
+        };
+        let courier = Courier::new(
+            app.pool.clone(),
+            app.mail.clone(),
+            Stationery::new(&config.server.public_url)?,
+            Transport::new(&config.mail, &config.data_dir)?,
+            clock,
+        );
+        let workers = Workers { writer, courier, partitions, sweeper: Sweeper(app.clone()) };
+        Ok((app, workers))
+    }
+}

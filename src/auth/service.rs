@@ -1,0 +1,133 @@
+//! Log-in, grants and identification.
+
+use uuid::Uuid;
+
+use crate::client_keys::{ClientKey, ClientKeys};
+use crate::db::Pool;
+use crate::error::{Code, Result};
+use crate::events::Draft;
+use crate::secret::PlainSecret;
+use crate::tokens::{Audience, Signed, Tokens};
+use crate::users::password::Password;
+use crate::users::{BlockCause, Login, User, Users};
+
+/// Answers who somebody is.
+#[derive(Clone)]
+pub struct Auth {
+    pool: Pool,
+    users: Users,
+    client_keys: ClientKeys,
+    tokens: Tokens,
+}
+
+/// The bearer of a live account token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The user, as the row says right now.
+    pub user: User,
+    /// The `jti` of the token.
+    pub token_id: Uuid,
+}
+
+/// What both client grants answer (decisions.md section 2).
+pub struct ClientTokens {
+    /// Good for the Nodes and Connect services, 1 hour.
+    pub access: PlainSecret,
+    /// Good for another access token, 1 year.
+    pub refresh: PlainSecret,
+}
+
+impl Auth {
+    /// Puts the rooms together.
+    pub fn new(pool: Pool, users: Users, client_keys: ClientKeys, tokens: Tokens) -> Self {
+        Self { pool, users, client_keys, tokens }
+    }
+
+    /// A new account token for the right password. Earlier tokens stay good.
+    pub async fn log_in(&self, login: &Login, password: &Password, draft: &Draft) -> Result<PlainSecret> {
+        let user = self.users.check_password(login, password, draft).await?;
+        // The version is the one that was read before the password was checked: if the password changed meanwhile, the
+        // token is born dead.
+        let mut connection = self.pool.acquire().await?;
+        self.tokens.issue_account(&mut connection, user.id, user.token_version, user.is_admin()).await
+    }
+
+    /// Ends the token that the caller used.
+    pub async fn log_out(&self, caller: &Caller) -> Result<()> {
+        self.tokens.revoke_account(caller.token_id).await
+    }
+
+    /// The user behind an account token.
+    ///
+    /// # Errors
+    /// 401 codes for a token that is no good, `Forbidden` for a good one of another kind, `UserBlocked`.
+    pub async fn identify(&self, token: &PlainSecret, draft: &Draft) -> Result<Caller> {
+        let Signed { claims, is_expired } = self.tokens.verify(token).ok_or(Code::TokenInvalid)?;
+        // Signed by us, so it is this user's request, whatever becomes of it.
+        let subject = claims.sub.parse().map_err(|()| Code::TokenInvalid)?;
+        draft.concerns(subject);
+        if is_expired {
+            return Err(Code::TokenExpired.into());
+        }
+        if !claims.is_for(Audience::Accounts) {
+            return Err(Code::Forbidden.into());
+        }
+        let live = self.tokens.find_account(claims.jti).await?.filter(|live| live.user == subject);
+        let Some(live) = live else { return Err(Code::TokenInvalid.into()) };
+        let user = self.users.find(subject).await?.filter(|user| user.token_version == live.version);
+        let Some(user) = user else { return Err(Code::TokenInvalid.into()) };
+        refuse_blocked(&user)?;
+        Ok(Caller { user, token_id: live.id })
+    }
+
+    /// Grant `clientCredentials`: an access and a refresh token for the right client keys.
+    pub async fn grant_by_keys(&self, client_id: &str, secret: &PlainSecret, draft: &Draft) -> Result<ClientTokens> {
+        let found = self.client_keys.check(client_id, secret).await?;
+        if let Some((key, _)) = &found {
+            draft.concerns(key.user);
+        }
+        let Some((key, true)) = found else { return Err(Code::InvalidClientCredentials.into()) };
+        self.owner(&key).await?;
+        Ok(ClientTokens {
+            access: self.tokens.issue_client_access(key.user, &key.id)?,
+            refresh: self.tokens.issue_client_refresh(key.user, &key.id, key.generation)?,
+        })
+    }
+
+    /// Grant `refreshToken`: a new access token; the refresh token stays what it is, so that a lost answer or two
+    /// processes with one token log nobody out.
+    pub async fn grant_by_refresh(&self, refresh: PlainSecret, draft: &Draft) -> Result<ClientTokens> {
+        let refused = || Code::InvalidRefreshToken;
+        let Signed { claims, is_expired } = self.tokens.verify(&refresh).ok_or_else(refused)?;
+        let subject = claims.sub.parse().map_err(|()| refused())?;
+        draft.concerns(subject);
+        let Some(client_id) = claims.client_id.as_deref().filter(|_| claims.is_for(Audience::Refresh) && !is_expired)
+        else {
+            return Err(refused().into());
+        };
+        let key = self.client_keys.find(client_id).await?.filter(|key| key.user == subject);
+        let Some(key) = key.filter(|key| Some(key.generation) == claims.generation) else {
+            return Err(refused().into());
+        };
+        self.owner(&key).await?;
+        Ok(ClientTokens { access: self.tokens.issue_client_access(key.user, &key.id)?, refresh })
+    }
+
+    /// The owner of a key, whose state is asked again at every grant (threats.md 26).
+    async fn owner(&self, key: &ClientKey) -> Result<User> {
+        let user = self.users.find(key.user).await?.ok_or(Code::InvalidClientCredentials)?;
+        refuse_blocked(&user)?;
+        if user.activation_expires_at.is_some() {
+            return Err(Code::ActivationRequired.into());
+        }
+        Ok(user)
+    }
+}
+
+/// A block by an administrator ends everything at once; one by failures bars password log-in only.
+fn refuse_blocked(user: &User) -> Result<()> {
+    match user.block_cause {
+        Some(BlockCause::Admin) => Err(Code::UserBlocked.into()),
+        Some(BlockCause::Failures) | None => Ok(()),
+    }
+}

@@ -1,0 +1,174 @@
+//! `bloq-accounts admin …`: what an operator does, through the same services as every other door.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, ensure};
+use clap::{Args, Subcommand};
+
+use super::database;
+use crate::app::App;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::error::Error;
+use crate::random::Random;
+use crate::users::password::Password;
+use crate::users::{AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, State, User, Users};
+
+/// Users of one page of `list`; all pages are printed.
+const PAGE: i64 = 500;
+
+#[derive(Subcommand)]
+pub enum Admin {
+    /// Make, verify, list users and give them rights
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Make a user; without --password-stdin an activation password is printed
+    Create(Create),
+    /// Take the e-mail of a user as proved
+    Verify {
+        /// User id, e-mail or login name
+        user: String,
+    },
+    /// List all users
+    List,
+    /// Give or take rights
+    SetLevel {
+        /// User id, e-mail or login name
+        user: String,
+        /// The new level
+        #[arg(value_enum)]
+        level: AccessLevel,
+        /// Allow only reading
+        #[arg(long)]
+        read_only: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct Create {
+    #[command(flatten)]
+    name: Name,
+    /// Give the rights of an administrator
+    #[arg(long)]
+    admin: bool,
+    /// Read the password from the first line of stdin
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Name {
+    /// E-mail of the new user, who gets a mail to prove it
+    #[arg(long)]
+    email: Option<String>,
+    /// Login name of the new user
+    #[arg(long)]
+    name: Option<String>,
+}
+
+/// Does one command.
+pub async fn run(config: &Config, Admin::User(command): Admin) -> anyhow::Result<ExitCode> {
+    database::with_url(config, async |url| {
+        let (app, _workers) = App::build(config, url, Clock::System, Random::default()).await?;
+        let users = &app.users;
+        match command {
+            UserCommand::Create(create) => self::create(users, create).await,
+            UserCommand::Verify { user } => {
+                let user = named(users, &user).await?;
+                let user = users.verify_by_operator(user.id).await.map_err(plain)?;
+                eprintln!("{} is verified", user.id);
+                Ok(())
+            }
+            UserCommand::List => list(users).await,
+            UserCommand::SetLevel { user, level, read_only } => {
+                let user = named(users, &user).await?;
+                let user = users.set_level(user.id, level, read_only).await.map_err(plain)?;
+                eprintln!("{} is now {}", user.id, level_name(&user));
+                Ok(())
+            }
+        }
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
+    let refused = |option: &'static str| move |reason: String| anyhow!("{option} {reason}");
+    let name = match (&create.name.email, &create.name.name) {
+        (Some(email), _) => NewName::Email(EmailAddress::parse(email).map_err(refused("--email"))?),
+        (None, name) => {
+            NewName::Name(LoginName::parse(name.as_deref().unwrap_or_default()).map_err(refused("--name"))?)
+        }
+    };
+    let password = if create.password_stdin { Some(password_from_stdin()?) } else { None };
+    let level = if create.admin { AccessLevel::Admin } else { AccessLevel::Authorized };
+    let (user, activation) = users.create(NewUser { name, level, password }).await.map_err(plain)?;
+    eprintln!("made {} ({})", user.id, level_name(&user));
+    if user.email.is_some() {
+        eprintln!("a mail that asks for the proof of the e-mail is queued; `admin user verify` does without");
+    }
+    if let Some(password) = activation {
+        eprintln!("to be exchanged within 7 days: PUT /users/{}/activation", user.id);
+        println!("activation password: {}", password.expose());
+    }
+    Ok(())
+}
+
+fn password_from_stdin() -> anyhow::Result<Password> {
+    let mut text = String::new();
+    // One byte more than any password may have, and a line end, so that a longer one is seen to be longer.
+    let most = Password::LONGEST as u64 + 3;
+    std::io::stdin().take(most).read_to_string(&mut text).context("cannot read the password from stdin")?;
+    let line = text.lines().next().unwrap_or_default();
+    ensure!(!line.is_empty(), "no password on stdin");
+    Ok(Password::new(line))
+}
+
+async fn list(users: &Users) -> anyhow::Result<()> {
+    println!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED");
+    let mut last: Option<User> = None;
+    loop {
+        let page = users.list(last.as_ref(), PAGE).await.map_err(plain)?;
+        for user in &page {
+            let state = match user.state() {
+                State::WaitingForActivation => "waiting_for_activation",
+                State::Active => "active",
+                State::Blocked => "blocked",
+            };
+            let name = user.email.clone().or_else(|| user.login_name.clone()).unwrap_or_default();
+            let created = Timestamp(user.created_at);
+            println!("{:<41}  {:<10}  {state:<22}  {created:<24}  {name}", user.id.to_string(), level_name(user));
+        }
+        match page.into_iter().last() {
+            Some(user) => last = Some(user),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn named(users: &Users, text: &str) -> anyhow::Result<User> {
+    users.find_named(&Login::parse(text)).await.map_err(plain)?.with_context(|| format!("there is no user {text:?}"))
+}
+
+/// The error as an operator wants it: the whole inside of our own failures, the plain words of a refusal.
+fn plain(error: Error) -> anyhow::Error {
+    match error {
+        Error::Internal(error) => error,
+        refusal => anyhow!("{refusal}"),
+    }
+}
+
+fn level_name(user: &User) -> &'static str {
+    match (user.access_level, user.read_only) {
+        (AccessLevel::Admin, false) => "admin",
+        (AccessLevel::Admin, true) => "admin-ro",
+        (AccessLevel::Authorized, false) => "authorized",
+        (AccessLevel::Authorized, true) => "read-only",
+    }
+}

@@ -1,0 +1,29 @@
+//! Which Postgres a command works on: the configured one, or the private one.
+
+use crate::config::Config;
+use crate::data_dir;
+use crate::db::embedded::{self, Settings};
+
+/// The settings of the private Postgres.
+pub fn embedded_settings(config: &Config) -> Settings {
+    let folder = &config.database.postgres_bin;
+    Settings {
+        data_dir: config.data_dir.clone(),
+        postgres_bin: (!folder.as_os_str().is_empty()).then(|| folder.clone()),
+        // Room for a server and for commands beside it.
+        max_connections: config.database.max_connections + 20,
+    }
+}
+
+/// Gives `work` a database URL: of the configured Postgres, of a running server's private one, or of a private one that
+/// is started for this and stopped again.
+pub async fn with_url<T>(config: &Config, work: impl AsyncFnOnce(&str) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    data_dir::prepare(&config.data_dir)?;
+    if let Some(url) = config.database_url() {
+        return work(url).await;
+    }
+    let reached = embedded::reach(embedded_settings(config)).await?;
+    let outcome = work(reached.url()).await;
+    reached.release().await;
+    outcome
+}

@@ -1,0 +1,129 @@
+//! The command line: what can be typed, and who does it. Dispatch only.
+
+mod admin;
+mod database;
+mod migrate;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Overrides};
+use crate::{http, telemetry};
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BLOQ_ACCOUNTS_COMMIT"), ")");
+
+/// The account service behind accounts.bloq.cloud
+///
+/// Without a command it serves: the REST API on 127.0.0.1:4000, with a private Postgres under the data folder unless a
+/// database URL is given.
+#[derive(Parser)]
+#[command(name = "bloq-accounts", version = VERSION, max_term_width = 100, after_long_help = AFTER_HELP)]
+struct CommandLine {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Configuration:
+  Every key of `bloq-accounts config` can be set in the file of --config, or as an environment
+  variable: server.listen is BLOQ_ACCOUNTS_SERVER__LISTEN. Command line, environment, file and
+  built-in defaults count in this order.
+
+Examples:
+  bloq-accounts                                      serve, with a private Postgres
+  bloq-accounts serve --listen 0.0.0.0:4000          on all addresses
+  bloq-accounts --database-url postgres://… migrate  bring a database up to date
+  bloq-accounts admin user create --name root --admin
+  curl http://127.0.0.1:4000/                        ask a server what it is
+
+Exit status: 0 done, 1 failed (stderr says why), 2 wrong usage.";
+
+/// Options of every command, before or after it.
+#[derive(Args)]
+struct Global {
+    /// Configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Postgres to use instead of a private one; also DATABASE_URL
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Folder of the private Postgres, the master key and the mails of the file transport
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Serve {
+        /// Address of the REST API, such as 0.0.0.0:4000
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+    },
+    /// Bring the database schema up to date
+    Migrate {
+        /// Change nothing; exit with 1 if something is to be done
+        #[arg(long)]
+        check: bool,
+    },
+    /// Look after users
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print the merged configuration, secrets masked
+    Config,
+}
+
+/// Parses the command line, does what it says, and gives the exit code.
+pub fn main() -> ExitCode {
+    let CommandLine { global, command } = CommandLine::parse();
+    let command = command.unwrap_or(Command::Serve { listen: None });
+    let listen = match &command {
+        Command::Serve { listen: Some(address) } => Some(address.to_string()),
+        _ => None,
+    };
+    let overrides =
+        Overrides { file: global.config, data_dir: global.data_dir, database_url: global.database_url, listen };
+    match run(command, &overrides) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, overrides: &Overrides) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Openapi => {
+            println!("{}", http::document().to_pretty_json()?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Config => {
+            print!("{}", Config::show(overrides)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let config = Config::load(overrides)?;
+    telemetry::start(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve { .. } => serve::run(config).await,
+            Command::Migrate { check } => migrate::run(&config, check).await,
+            Command::Admin(command) => admin::run(&config, command).await,
+            Command::Openapi | Command::Config => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // A hash or a mail that is still under way must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    outcome
+}

@@ -1,0 +1,128 @@
+//! What lies in the data folder, and how the database in it is made.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::Uid;
+use tokio::time::timeout;
+
+use super::account::Account;
+use super::binaries::Binaries;
+use crate::random::Random;
+
+/// The role which owns everything.
+pub(super) const ROLE: &str = "bloq";
+/// The database of the account service.
+pub(super) const DATABASE: &str = "bloq_accounts";
+
+/// A folder in the making is called this and a number which never comes again.
+const UNFINISHED: &str = "postgres.unfinished-";
+/// How long making a database may take on a slow disk.
+const MADE_WITHIN: Duration = Duration::from_secs(120);
+
+/// The folder of Postgres itself.
+pub(super) fn pgdata(data_dir: &Path) -> PathBuf {
+    data_dir.join("postgres")
+}
+
+/// The log of Postgres.
+pub(super) fn log_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("postgres.log")
+}
+
+/// Make the data folder if it is missing, close it to others, and return its absolute path.
+pub(super) fn make_data_dir(data_dir: &Path) -> Result<PathBuf> {
+    let failed = || format!("making the data folder {}", data_dir.display());
+    // As root, the user who runs Postgres must get through it, but need not see what is in it.
+    let mode = if Uid::effective().is_root() { 0o711 } else { 0o700 };
+    let data_dir = std::path::absolute(data_dir).with_context(failed)?;
+    let mut missing: Vec<&Path> = data_dir.ancestors().take_while(|path| !path.exists()).collect();
+    missing.reverse();
+    for folder in missing {
+        match DirBuilder::new().mode(mode).create(folder) {
+            // The mode again, because the umask may have taken from it.
+            Ok(()) => fs::set_permissions(folder, Permissions::from_mode(mode)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+        .with_context(|| format!("making the folder {}", folder.display()))?;
+    }
+    let data_dir = data_dir.canonicalize().with_context(failed)?;
+    let found = fs::metadata(&data_dir).with_context(failed)?;
+    ensure!(found.is_dir(), "the data folder {} is a file", data_dir.display());
+    ensure!(
+        found.mode() & 0o1000 == 0,
+        "{} is a folder shared by all users: choose a folder inside of it as --data-dir",
+        data_dir.display()
+    );
+    // The path is a line of postmaster.pid, which commands read.
+    ensure!(
+        !data_dir.as_os_str().as_bytes().contains(&b'\n'),
+        "the path of the data folder {data_dir:?} has a line break: choose another --data-dir"
+    );
+    if found.mode() & 0o777 != mode {
+        fs::set_permissions(&data_dir, Permissions::from_mode(mode)).with_context(|| {
+            format!("closing the data folder {} to others: it must be your own", data_dir.display())
+        })?;
+    }
+    Ok(data_dir)
+}
+
+/// The major version of PostgreSQL which made the folder, or none if there is no database yet.
+pub(super) fn made_by(pgdata: &Path) -> Result<Option<u32>> {
+    let path = pgdata.join("PG_VERSION");
+    match fs::read_to_string(&path) {
+        Ok(version) => {
+            let major = version.trim().parse();
+            Ok(Some(major.with_context(|| format!("{} holds {version:?}", path.display()))?))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Make the database. It gets its name when it is complete and on disk, so one that was
+/// interrupted is never taken for a database.
+pub(super) async fn make(data_dir: &Path, account: &Account, binaries: &Binaries) -> Result<()> {
+    remove_unfinished(data_dir)?;
+    let unfinished = data_dir.join(format!("{UNFINISHED}{}", Random::default().uuid_v4()));
+    account.own_folder(&unfinished)?;
+    let initdb = binaries.folder.join("initdb");
+    let making = account
+        .command(&initdb)
+        .args(["--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject"])
+        .args(["--no-instructions", "--username", ROLE, "--pgdata"])
+        .arg(&unfinished)
+        .kill_on_drop(true)
+        .output();
+    let made = timeout(MADE_WITHIN, making)
+        .await
+        .with_context(|| format!("{} takes too long", initdb.display()))?
+        .with_context(|| format!("running {}", initdb.display()))?;
+    if !made.status.success() {
+        bail!("{} failed ({}):\n{}", initdb.display(), made.status, String::from_utf8_lossy(&made.stderr).trim_end());
+    }
+    let pgdata = pgdata(data_dir);
+    fs::rename(&unfinished, &pgdata)
+        .and_then(|()| File::open(data_dir)?.sync_all())
+        .with_context(|| format!("putting the new database at {}, where nothing may be yet", pgdata.display()))
+}
+
+/// Remove what an interrupted [`make`] left. Its initdb may still be writing, so each one works in
+/// a folder of its own, and one which cannot be removed now is left for the next time.
+fn remove_unfinished(data_dir: &Path) -> Result<()> {
+    let entries = fs::read_dir(data_dir).with_context(|| format!("reading the data folder {}", data_dir.display()))?;
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(folder = %entry.path().display(), %error, "cannot remove an unfinished database");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Starting Postgres in a data folder.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::sleep;
+
+use super::account::Account;
+use super::binaries::{Binaries, Search};
+use super::cluster::{self, DATABASE};
+use super::guard::Guard;
+use super::log::ServerLog;
+use super::postmaster::end_leftover;
+use super::socket::{self, PORT, SocketFolder};
+use super::{POLL, Settings};
+
+/// How long Postgres may take to accept connections, which includes recovering from a crash.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// All it takes to start Postgres in a folder, again and again.
+pub(super) struct Launch {
+    account: Account,
+    binaries: Binaries,
+    pub pgdata: PathBuf,
+    pub log: PathBuf,
+    socket: SocketFolder,
+    max_connections: u32,
+}
+
+impl Launch {
+    /// Get a data folder which is locked ready for Postgres: the database made, and no earlier
+    /// Postgres in it.
+    pub async fn prepare(settings: &Settings) -> Result<Self> {
+        let data_dir = &settings.data_dir;
+        let pgdata = cluster::pgdata(data_dir);
+        let account = Account::choose(&pgdata)?;
+        account.check_reach(data_dir).await?;
+        let made_by = cluster::made_by(&pgdata)?;
+        let binaries = Search::system(settings.postgres_bin.clone()).find(made_by).await?;
+        account.check_reach(&binaries.folder).await?;
+        if made_by.is_none() {
+            tracing::info!(folder = %pgdata.display(), version = binaries.major, "making a new database");
+            cluster::make(data_dir, &account, &binaries).await?;
+        }
+        end_leftover(&pgdata).await?;
+        let socket = SocketFolder::make(data_dir, &account)?;
+        account.check_reach(&socket.path).await?;
+        let log = cluster::log_path(data_dir);
+        let max_connections = settings.max_connections;
+        Ok(Self { account, binaries, pgdata, log, socket, max_connections })
+    }
+
+    /// Where Postgres will be reached.
+    pub fn url(&self) -> String {
+        socket::url(&self.socket.path, PORT)
+    }
+
+    /// Start Postgres, without waiting for it.
+    pub fn spawn(&self) -> Result<(Guard, ServerLog)> {
+        let (log, file) = ServerLog::open(self.log.clone(), &self.account)?;
+        let mut command = vec![self.binaries.folder.join("postgres").into(), "-D".into()];
+        command.push(self.pgdata.clone().into_os_string());
+        let mut socket_folder = OsString::from("unix_socket_directories=");
+        socket_folder.push(&self.socket.path);
+        // Given here these win over whatever the folder's own configuration says.
+        for setting in [
+            socket_folder,
+            "unix_socket_permissions=0700".into(),
+            "listen_addresses=".into(),
+            format!("port={PORT}").into(),
+            format!("max_connections={}", self.max_connections).into(),
+            // Our role may use them all anyway; a reserve only sets a lower bound to the above.
+            "superuser_reserved_connections=0".into(),
+            "fsync=on".into(),
+            // The log goes where we sent it.
+            "log_destination=stderr".into(),
+            "logging_collector=off".into(),
+        ] {
+            command.extend(["-c".into(), setting]);
+        }
+        let guard = Guard::spawn(&self.account, &command, file).context("starting /bin/sh, which runs Postgres")?;
+        Ok((guard, log))
+    }
+
+    /// Wait until Postgres accepts connections and has our database.
+    pub async fn ready(&self, guard: &mut Guard, log: &ServerLog) -> Result<()> {
+        let failure = tokio::select! {
+            made = self.make_database() => return made,
+            ended = guard.ended() => format!("ended while it started ({})", ended?),
+            () = sleep(READY_WITHIN) => format!("accepts no connections after {READY_WITHIN:?}"),
+        };
+        bail!("Postgres {failure}. The last lines of {}:\n{}", log.path.display(), log.tail())
+    }
+
+    /// Make the database of the account service if it is missing, as soon as Postgres lets us.
+    async fn make_database(&self) -> Result<()> {
+        // This one is always there.
+        let options = PgConnectOptions::from_str(&self.url())?.database("postgres");
+        let mut connection = loop {
+            match PgConnection::connect_with(&options).await {
+                Ok(connection) => break connection,
+                Err(_) => sleep(POLL).await,
+            }
+        };
+        let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(DATABASE)
+            .fetch_one(&mut connection)
+            .await
+            .context("looking for the database in the private Postgres")?;
+        if !exists {
+            sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {DATABASE}")))
+                .execute(&mut connection)
+                .await
+                .context("making the database in the private Postgres")?;
+        }
+        connection.close().await.context("leaving the private Postgres")
+    }
+}

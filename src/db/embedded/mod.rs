@@ -1,0 +1,176 @@
+//! A private Postgres under the data folder, for whoever configured no database.
+//!
+//! It is the system's own PostgreSQL, run as a child process which only a Unix socket in a folder
+//! of mode 0700 leads to. Nobody else in the program knows: they get a URL like any other.
+
+mod account;
+pub mod binaries;
+mod cluster;
+mod guard;
+mod launch;
+mod lock;
+mod log;
+mod postmaster;
+mod socket;
+mod supervisor;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use sqlx::{Connection, PgConnection};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use self::launch::Launch;
+pub use self::lock::Holder;
+use self::lock::{Attempt, FolderLock};
+use self::postmaster::Postmaster;
+use self::supervisor::Supervisor;
+
+/// How long a start waits for another process to let go of the folder before it refuses.
+const FREED_WITHIN: Duration = Duration::from_millis(1500);
+/// How long a command waits for a server which is just starting.
+const SERVER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a command waits for another command to end.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+/// How often something we wait for is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What the private Postgres is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder everything is kept in; made if missing.
+    pub data_dir: PathBuf,
+    /// The configured folder of server binaries (`database.postgres_bin`); nothing else is
+    /// searched when it is given.
+    pub postgres_bin: Option<PathBuf>,
+    /// How many connections Postgres accepts.
+    pub max_connections: u32,
+}
+
+/// A running private Postgres: started again when it dies, ended when this is dropped.
+pub struct Embedded {
+    url: String,
+    /// Dropping it tells the supervisor to end Postgres.
+    stop: oneshot::Sender<()>,
+    supervisor: JoinHandle<()>,
+}
+
+impl Embedded {
+    /// Lock the data folder, make the database if it is missing, start Postgres, and return when
+    /// it accepts connections. A folder which another process holds is refused within 2 seconds.
+    pub async fn start(mut settings: Settings, holder: Holder) -> Result<Self> {
+        settings.data_dir = cluster::make_data_dir(&settings.data_dir)?;
+        let deadline = Instant::now() + FREED_WITHIN;
+        loop {
+            match FolderLock::attempt(&settings.data_dir, holder)? {
+                Attempt::Taken(lock) => return Self::start_locked(settings, lock).await,
+                Attempt::Held(_) if Instant::now() < deadline => sleep(POLL).await,
+                Attempt::Held(by) => bail!(
+                    "the data folder {} is in use by {by}: stop that one, or choose another --data-dir",
+                    settings.data_dir.display(),
+                ),
+            }
+        }
+    }
+
+    async fn start_locked(settings: Settings, lock: FolderLock) -> Result<Self> {
+        let launch = Launch::prepare(&settings).await?;
+        let url = launch.url();
+        let supervisor = Supervisor::start(launch).await?;
+        let (stop, stopped) = oneshot::channel();
+        let supervisor = tokio::spawn(async move {
+            supervisor.run(stopped).await;
+            // Only now: whoever takes the folder next must find no Postgres in it.
+            drop(lock);
+        });
+        Ok(Self { url, stop, supervisor })
+    }
+
+    /// Where it is reached: a `postgres://` URL of a Unix socket.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// End Postgres cleanly, or after 4 seconds by force, and return when it is gone.
+    pub async fn stop(self) {
+        drop(self.stop);
+        if let Err(error) = self.supervisor.await {
+            tracing::error!(%error, "the supervisor of the private Postgres failed");
+        }
+    }
+}
+
+/// The database as a command which works beside the server finds it.
+pub enum Reached {
+    /// The Postgres of a running server.
+    Running {
+        /// Where it is reached.
+        url: String,
+    },
+    /// One started for this command alone.
+    Started(Embedded),
+}
+
+impl Reached {
+    /// Where the database is reached.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Running { url } => url,
+            Self::Started(embedded) => embedded.url(),
+        }
+    }
+
+    /// Leave the database as it was found: running, or stopped.
+    pub async fn release(self) {
+        if let Self::Started(embedded) = self {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// Reach the private Postgres from a command: a running server's own, or one started for this
+/// command. Another command is waited for.
+pub async fn reach(mut settings: Settings) -> Result<Reached> {
+    settings.data_dir = cluster::make_data_dir(&settings.data_dir)?;
+    let began = Instant::now();
+    loop {
+        let by = match FolderLock::attempt(&settings.data_dir, Holder::Command)? {
+            Attempt::Taken(lock) => {
+                return Ok(Reached::Started(Embedded::start_locked(settings, lock).await?));
+            }
+            Attempt::Held(by) => by,
+        };
+        // Asked again each time round: the holder may be replaced by one of the other kind, and
+        // for a moment after that the file still tells of the one before.
+        let (patience, trouble) = match by.holder() {
+            Some(Holder::Server) => (SERVER_WITHIN, "whose Postgres does not answer"),
+            Some(Holder::Command) => (COMMAND_WITHIN, "which does not end"),
+            None => (SERVER_WITHIN, "which does not say what it is"),
+        };
+        if by.holder() == Some(Holder::Server)
+            && let Some(url) = running(&settings).await
+        {
+            return Ok(Reached::Running { url });
+        }
+        if began.elapsed() > patience {
+            bail!(
+                "the data folder {} is in use by {by}, {trouble}: see {}, or stop that process",
+                settings.data_dir.display(),
+                cluster::log_path(&settings.data_dir).display(),
+            );
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// The URL of a running server's Postgres, once it accepts connections.
+async fn running(settings: &Settings) -> Option<String> {
+    let postmaster = Postmaster::recorded(&cluster::pgdata(&settings.data_dir))?;
+    let url = socket::url(&postmaster.socket_folder, postmaster.port);
+    let connecting = tokio::time::timeout(Duration::from_secs(1), PgConnection::connect(&url));
+    connecting.await.ok()?.ok()?.close().await.ok()?;
+    Some(url)
+}

@@ -1,0 +1,135 @@
+//! The way to Postgres: pool, migrations, and what a database error means. Knows no table.
+
+pub mod embedded;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
+
+use crate::error::{Code, Error, Result};
+
+/// The schema, compiled in.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a request may wait for a connection before it is told that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One key for everything that only one replica may do at a time while starting: "bloqacct" in ASCII.
+const STARTUP_LOCK: i64 = 0x626c_6f71_6163_6374;
+
+/// A pool of connections to Postgres.
+pub type Pool = PgPool;
+
+/// A transaction: begun and ended by a service, handed to stores as a connection.
+pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
+
+/// Whether a database URL can be understood at all; the reason never contains the URL itself.
+pub fn check_url(url: &str) -> std::result::Result<(), &'static str> {
+    match PgConnectOptions::from_str(url) {
+        Ok(_) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(()),
+        _ => Err("it cannot be understood"),
+    }
+}
+
+/// Opens a pool of at most `connections`, and makes sure that it reaches a database.
+pub async fn connect(url: &str, connections: u32) -> anyhow::Result<Pool> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| anyhow::anyhow!("the database URL cannot be understood"))?
+        .application_name("bloq-accounts");
+    let place = format!("{} on {}", options.get_database().unwrap_or("(default)"), options.get_host());
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await
+        .with_context(|| format!("cannot reach the database {place}; check --database-url"))
+}
+
+/// Runs `work` on one connection while holding the start-up lock, so that ten replicas may start at once.
+pub async fn alone<T>(
+    pool: &Pool,
+    work: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    // Session locks belong to a connection: it is taken out of the pool and closed at the end, which frees the lock on
+    // every way out.
+    let mut connection = pool.acquire().await?.detach();
+    sqlx::query("select pg_advisory_lock($1)").bind(STARTUP_LOCK).execute(&mut connection).await?;
+    let outcome = work(&mut connection).await;
+    sqlx::Connection::close(connection).await.ok();
+    outcome
+}
+
+/// Brings the schema up to date. To be called under [`alone`].
+pub async fn migrate(connection: &mut PgConnection) -> anyhow::Result<()> {
+    MIGRATIONS.run(connection).await.context("cannot bring the database schema up to date")
+}
+
+/// How many migrations this binary has that the database has not seen.
+///
+/// # Errors
+/// When the database cannot be read, or was migrated by a newer binary.
+pub async fn pending_migrations(pool: &Pool) -> anyhow::Result<usize> {
+    let mut connection = pool.acquire().await?;
+    let table = &MIGRATIONS.table_name;
+    let known = sqlx::query_scalar::<_, bool>("select to_regclass($1) is not null")
+        .bind(table.as_ref())
+        .fetch_one(&mut *connection)
+        .await?;
+    if !known {
+        return Ok(MIGRATIONS.iter().count());
+    }
+    let applied = connection.list_applied_migrations(table).await?;
+    if let Some(newer) = applied.iter().find(|migration| !MIGRATIONS.version_exists(migration.version)) {
+        anyhow::bail!("the database has migration {}, which this version does not know: it is older", newer.version);
+    }
+    Ok(MIGRATIONS.iter().filter(|own| !applied.iter().any(|seen| seen.version == own.version)).count())
+}
+
+/// Whether the database answers right now.
+pub async fn is_alive(pool: &Pool) -> bool {
+    let probe = async { sqlx::query("select 1").execute(pool).await };
+    matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, probe).await, Ok(Ok(_)))
+}
+
+/// Gives violations of named constraints their public codes; every other error keeps its meaning.
+pub fn on_constraint<T>(outcome: sqlx::Result<T>, codes: &[(&str, Code)]) -> Result<T> {
+    outcome.map_err(|error| {
+        let violated = error.as_database_error().and_then(|refusal| refusal.constraint());
+        match codes.iter().find(|(name, _)| violated == Some(name)) {
+            Some((_, code)) => (*code).into(),
+            None => error.into(),
+        }
+    })
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_away(&error) {
+            tracing::debug!(error = %error, "the database is away");
+            Self::database_unavailable()
+        } else {
+            Self::Internal(error.into())
+        }
+    }
+}
+
+/// Whether an error says that the database is gone, not that a statement is wrong.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Class 08 connection exception, 53 insufficient resources, 57P operator intervention (shutdown, crash, start-up),
+        // 25006 read-only transaction: a standby that has not been promoted yet
+        sqlx::Error::Database(refusal) => refusal
+            .code()
+            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "25006"),
+        _ => false,
+    }
+}

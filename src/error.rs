@@ -1,0 +1,151 @@
+//! All that can go wrong, without a word of HTTP or gRPC.
+//!
+//! [`Code`] is the list of public error codes. Three tables elsewhere translate it, one per kind of door:
+//! `http/error.rs` (status and JSON), `cli/mod.rs` (exit code and a line on stderr), later `grpc.rs`. A client never
+//! sees the inside of [`Error::Internal`]; the log does, once.
+
+use std::time::Duration;
+
+/// Result of everything that may be refused.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A refusal, or a failure of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request was understood and is refused.
+    #[error("{}", .0.message())]
+    Refused(Code),
+    /// The request carries values that cannot be taken; every one is listed.
+    #[error("{}", summary(.problems))]
+    Invalid {
+        /// [`Code::ValidationFailed`], or the more telling code when only one thing is wrong.
+        code: Code,
+        /// What is wrong, field by field.
+        problems: Vec<Problem>,
+    },
+    /// Try again later.
+    #[error("{}", .code.message())]
+    Busy {
+        /// Which bound was reached.
+        code: Code,
+        /// When it may be worth another try.
+        retry_after: Duration,
+    },
+    /// Our own fault. Logged where it becomes an answer, and nowhere else.
+    #[error("internal error")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// One field that cannot be taken, and why, in words for the person who sent it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// The field as the client named it; nested ones with dots.
+    #[schema(example = "password")]
+    pub field: String,
+    /// What is wrong and what is allowed.
+    #[schema(example = "its entropy is 38 bits, at least 95 are needed")]
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of this field.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl Error {
+    /// A single field is wrong, for which there is a code of its own.
+    pub fn invalid(code: Code, problem: Problem) -> Self {
+        Self::Invalid { code, problems: vec![problem] }
+    }
+
+    /// The public code of this error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Refused(code) | Self::Invalid { code, .. } | Self::Busy { code, .. } => *code,
+            Self::Internal(_) => Code::InternalError,
+        }
+    }
+
+    /// The database cannot be reached: nothing is known to have changed.
+    pub fn database_unavailable() -> Self {
+        Self::Busy { code: Code::DatabaseUnavailable, retry_after: Duration::from_secs(1) }
+    }
+}
+
+impl From<Code> for Error {
+    fn from(code: Code) -> Self {
+        Self::Refused(code)
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+fn summary(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect::<Vec<_>>().join("; ")
+}
+
+macro_rules! codes {
+    ($($(#[$comment:meta])* $name:ident => $message:literal,)*) => {
+        /// Every public error code: the `code` of an error body (decisions.md section 2).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
+        pub enum Code {
+            $($(#[$comment])* #[doc = $message] $name,)*
+        }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// What a person is told.
+            pub fn message(self) -> &'static str {
+                match self {
+                    $(Code::$name => $message,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // the request itself
+    NotFound => "There is nothing at this path.",
+    MethodNotAllowed => "This path exists, but not with this method; the Allow header lists what it takes.",
+    PayloadTooLarge => "The request body is larger than 64 KiB.",
+    UnsupportedMediaType => "The body must be JSON, with Content-Type: application/json.",
+    MalformedBody => "The body is not valid JSON.",
+    ValidationFailed => "Some fields are missing, unknown or not allowed; details lists them.",
+    // who is asking
+    Unauthorized => "This needs a valid account token: Authorization: Bearer <accessToken of POST /auth>.",
+    TokenInvalid => "The token is broken, revoked or not one of ours; get a new one from POST /auth.",
+    TokenExpired => "The token has expired; get a new one from POST /auth.",
+    Forbidden => "The token is good, but it does not give the right to do this.",
+    UserBlocked => "This user is blocked.",
+    // logging in
+    InvalidCredentials =>
+        "The name or the password is wrong, or the e-mail of this user has not been verified yet.",
+    ActivationRequired =>
+        "This is an activation password; exchange it with PUT /users/{userId}/activation.",
+    InvalidClientCredentials => "The client id or the client secret is wrong.",
+    InvalidRefreshToken => "The refresh token is broken, expired or revoked; use the client keys again.",
+    UnsupportedGrantType => "grantType must be clientCredentials or refreshToken.",
+    // changing things
+    InvalidToken => "This token is unknown, expired or already used.",
+    InvalidPassword => "The password is wrong.",
+    WeakPassword => "The password is too weak.",
+    TooManyClientKeys => "A user may have at most 50 client keys; delete one first.",
+    EmailTaken => "This e-mail belongs to another user.",
+    NameTaken => "This login name belongs to another user.",
+    LastAdmin => "This is the last active administrator.",
+    // bad days
+    TooManyRequests => "Too many requests; try again later.",
+    Overloaded => "The server is busy; try again later.",
+    DatabaseUnavailable => "The database cannot be reached; try again later.",
+    Timeout => "The request took too long.",
+    InternalError => "Something went wrong on our side; the request id finds it in our log.",
+}

@@ -1,0 +1,207 @@
+//! `GET /users/me/events`
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::header::LINK;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Event, EventId, Events, Filter, Page, StatusFilter};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::http::extract::Caller;
+use crate::http::openapi::{Anywhere, BadRequest, NeedsAccount};
+use crate::http::query::Query;
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// An event as the wire shows it (bloq-accounts.md 3.11).
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EventView {
+    /// `event-<uuid v7>`; later events have greater ids.
+    #[schema(example = "event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4")]
+    id: String,
+    /// The door that was used.
+    #[schema(example = "cloud-accounts")]
+    service: String,
+    input: InputView,
+    output: OutputView,
+    /// What the operation itself had to say; `{}` for most.
+    service_data: Value,
+    /// Whose event it is.
+    #[schema(example = "user-0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11")]
+    user: Option<String>,
+    /// The instant inside the id.
+    created_at: Timestamp,
+}
+
+/// What came in.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct InputView {
+    #[schema(example = "GET")]
+    method: String,
+    /// Without query; the route's pattern where a segment is a secret or an e-mail.
+    #[schema(example = "/users/me")]
+    path: String,
+    #[schema(example = "203.0.113.9")]
+    ip: Option<String>,
+    #[schema(example = "curl/8.5.0")]
+    user_agent: Option<String>,
+    /// The id of the request.
+    #[schema(example = "4c1f6f0e-5b1e-4a4e-9d5e-4f5b8b7a2c11")]
+    request_id: String,
+}
+
+/// What went out.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OutputView {
+    start_time: Timestamp,
+    end_time: Timestamp,
+    #[schema(example = 200)]
+    http_status_code: u16,
+    /// Bytes of the body as they left.
+    #[schema(example = 412)]
+    bytes_out: u64,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        Self {
+            id: EventId(event.id).to_string(),
+            created_at: event.created_at().into(),
+            service: event.service,
+            input: InputView {
+                method: event.method,
+                path: event.path,
+                ip: event.ip.map(|ip| ip.to_string()),
+                user_agent: event.user_agent,
+                request_id: event.request_id,
+            },
+            output: OutputView {
+                start_time: event.started_at.into(),
+                end_time: event.ended_at.into(),
+                http_status_code: event.status,
+                bytes_out: event.bytes_out,
+            },
+            service_data: event.service_data.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            user: event.user.map(|user| user.to_string()),
+        }
+    }
+}
+
+/// The events of the caller
+///
+/// Every request made with a token of the user or about the user, also a refused one. The newest 100, oldest first.
+/// `Link` leads to older (`rel="prev"`) and newer (`rel="next"`) events where there are some.
+#[utoipa::path(
+    get,
+    path = "/users/me/events",
+    tag = "Events",
+    params(
+        ("limit" = Option<u16>, Query, description = "How many, 1 to 1000; 100 if not given", minimum = 1, maximum = 1000),
+        ("before" = Option<String>, Query, description = "Only events older than this event id"),
+        ("after" = Option<String>, Query, description = "Only events newer than this event id, the next ones first"),
+        ("since" = Option<String>, Query, description = "Only events from this instant on (RFC 3339)"),
+        ("until" = Option<String>, Query, description = "Only events before this instant (RFC 3339)"),
+        ("service" = Option<String>, Query, description = "Only events of this service, such as cloud-accounts"),
+        ("status" = Option<String>, Query, description = "Only events with this status (404) or class of statuses (4xx)"),
+        ("order" = Option<String>, Query, description = "asc (oldest first, if not given) or desc"),
+    ),
+    responses(
+        (status = 200, description = "The events", body = Vec<EventView>,
+         headers(("Link" = String, description = "RFC 8288: rel=\"prev\" to older, rel=\"next\" to newer events"))),
+        BadRequest, NeedsAccount, Anywhere,
+    ),
+    security(("account" = [])),
+)]
+async fn list(State(events): State<Events>, Caller(caller): Caller, RawQuery(query): RawQuery) -> Result<Response> {
+    let mut query = Query::parse(query.as_deref());
+    let filter = Filter {
+        limit: query.take("limit", limit),
+        before: query.take("before", event_id),
+        after: query.take("after", event_id),
+        since: query.take("since", instant),
+        until: query.take("until", instant),
+        service: query.take("service", service),
+        status: query.take("status", status),
+    };
+    let is_descending = query.take("order", order).unwrap_or(false);
+    let kept = query.finish()?;
+
+    let page = events.list(caller.user.id, &filter).await?;
+    let links = links(&page, &kept);
+    let mut views: Vec<EventView> = page.events.into_iter().map(EventView::from).collect();
+    if is_descending {
+        views.reverse();
+    }
+    Ok((links, Json(views)).into_response())
+}
+
+/// `Link` to the neighbours of a page: the same query with another cursor.
+fn links(page: &Page, query: &[(String, String)]) -> HeaderMap {
+    let with_cursor = |cursor: &str, event: &Event| {
+        let rest = query.iter().filter(|(name, _)| name != "before" && name != "after");
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        pairs.extend_pairs(rest).append_pair(cursor, &EventId(event.id).to_string());
+        format!("</users/me/events?{}>", pairs.finish())
+    };
+    let mut links = Vec::new();
+    if let Some(oldest) = page.events.first().filter(|_| page.has_older) {
+        links.push(format!("{}; rel=\"prev\"", with_cursor("before", oldest)));
+    }
+    if let Some(newest) = page.events.last().filter(|_| page.has_newer) {
+        links.push(format!("{}; rel=\"next\"", with_cursor("after", newest)));
+    }
+    let value = HeaderValue::try_from(links.join(", ")).ok().filter(|value| !value.is_empty());
+    value.into_iter().map(|value| (LINK, value)).collect()
+}
+
+fn limit(text: &str) -> Result<u16, String> {
+    let allowed = 1..=Events::GREATEST_LIMIT;
+    text.parse().ok().filter(|limit| allowed.contains(limit)).ok_or_else(|| "must be a number from 1 to 1000".into())
+}
+
+fn event_id(text: &str) -> Result<EventId, String> {
+    text.parse().map_err(|()| "must be an event id such as event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4".into())
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let instant = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
+    instant.map_err(|_| "must be an RFC 3339 time such as 2020-04-24T20:35:22.808Z".into())
+}
+
+fn service(text: &str) -> Result<String, String> {
+    let is_name =
+        (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_name { Ok(text.to_owned()) } else { Err("must be the name of a service such as cloud-accounts".into()) }
+}
+
+fn status(text: &str) -> Result<StatusFilter, String> {
+    let one = |status: i16| StatusFilter { least: status, greatest: status };
+    let class = |first: i16| StatusFilter { least: first * 100, greatest: first * 100 + 99 };
+    let parsed = match text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
+        Some(first) => first.parse().ok().filter(|first| (1..=5).contains(first)).map(class),
+        None => text.parse().ok().filter(|status| (100..=599).contains(status)).map(one),
+    };
+    parsed.ok_or_else(|| "must be a status such as 404, or a class such as 4xx".into())
+}
+
+fn order(text: &str) -> Result<bool, String> {
+    match text {
+        "asc" => Ok(false),
+        "desc" => Ok(true),
+        _ => Err("must be asc or desc".into()),
+    }
+}

@@ -1,0 +1,220 @@
+//! The tower layer that makes an event of every request: a draft on the way in, an event on the way out, and no answer
+//! before the event is committed. No SQL here.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::USER_AGENT;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use uuid::Uuid;
+
+use super::{Draft, Event, Events, NotCommitted, REST};
+use crate::error::{Code, Error};
+use crate::http::client_ip::ClientIp;
+use crate::http::error::{code_of, write_down};
+use crate::http::request_id::RequestId;
+use crate::users::UserId;
+
+/// What a client that hung up was told: nothing. 499 is what access logs call it.
+const CLIENT_GONE: u16 = 499;
+
+/// Bytes of the `User-Agent` that are kept.
+const LONGEST_AGENT: usize = 256;
+
+/// Characters of a path that are kept.
+const LONGEST_PATH: usize = 256;
+
+/// Records the request. Outermost of all layers but those that name it.
+pub async fn record(State(events): State<Events>, mut request: Request, next: Next) -> Response {
+    if !is_recorded(request.method(), request.uri()) {
+        return next.run(request).await;
+    }
+    let draft = Draft::default();
+    if let Some(pattern) = request.extensions().get::<MatchedPath>() {
+        draft.matches(pattern.as_str());
+    }
+    request.extensions_mut().insert(draft.clone());
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+    let mut pending = Pending::new(events, draft, &request, &id);
+
+    let (parts, body) = next.run(request).await.into_parts();
+    // Our bodies are in memory already; collecting them counts the bytes without copying one.
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let response = Response::from_parts(parts, Body::from(body.clone()));
+
+    pending.answer(response.status().as_u16(), body.len());
+    let is_database_away = code_of(&response) == Some(Code::DatabaseUnavailable);
+    if is_database_away {
+        // There is nothing to wait for: dropping hands the event over, and it is written when the database is back.
+        return response;
+    }
+    match pending.commit().await {
+        Ok(()) => response,
+        Err(mut pending) => {
+            let refusal = write_down(Error::database_unavailable().into_response(), &id);
+            let (parts, body) = refusal.into_parts();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            pending.answer(parts.status.as_u16(), body.len());
+            Response::from_parts(parts, Body::from(body))
+        }
+    }
+}
+
+/// Every API request is recorded; probes, documents and preflights are not (decisions.md section 3).
+fn is_recorded(method: &Method, uri: &Uri) -> bool {
+    let path = uri.path();
+    let is_under = |folder: &str| path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    method != Method::OPTIONS
+        && !["/", "/metrics", "/openapi.json"].contains(&path)
+        && !["/health", "/docs", "/.well-known"].into_iter().any(is_under)
+}
+
+/// An event that is not handed over yet. Dropped at any point (the client hung up, the task was cancelled), it hands
+/// itself over: a request cannot end without its event.
+struct Pending {
+    events: Events,
+    draft: Draft,
+    event: Option<Arc<Event>>,
+}
+
+impl Pending {
+    fn new(events: Events, draft: Draft, request: &Request, id: &RequestId) -> Self {
+        let now = events.now();
+        let event = Event {
+            id: Uuid::nil(),
+            user: None,
+            service: REST.to_owned(),
+            started_at: now,
+            ended_at: now,
+            status: CLIENT_GONE,
+            bytes_out: 0,
+            method: cut(request.method().as_str(), 16),
+            path: harmless_path(request.uri().path(), draft.pattern().as_deref()),
+            ip: request.extensions().get::<ClientIp>().map(|client| client.address),
+            user_agent: agent(request.headers()),
+            request_id: id.to_string(),
+            service_data: None,
+        };
+        Self { events, draft, event: Some(Arc::new(event)) }
+    }
+
+    /// Notes what the client is told.
+    fn answer(&mut self, status: u16, bytes_out: usize) {
+        self.complete();
+        if let Some(event) = self.event.as_mut().map(Arc::make_mut) {
+            event.status = status;
+            event.bytes_out = bytes_out as u64;
+        }
+    }
+
+    /// Fills in what was learned under way. The id is made the first time, and stays: a repetition writes the same row.
+    fn complete(&mut self) {
+        let Some(event) = self.event.as_mut().map(Arc::make_mut) else { return };
+        event.user = self.draft.user();
+        event.service_data = self.draft.service_data();
+        event.ended_at = self.events.now();
+        if event.id.is_nil() {
+            event.id = self.events.next_id();
+        }
+    }
+
+    /// Waits until the event is committed; gives it back when that is not known.
+    async fn commit(mut self) -> Result<(), Self> {
+        let told = self.event.clone();
+        match self.events.clone().commit(&mut self.event).await {
+            Ok(()) => Ok(()),
+            Err(NotCommitted) => {
+                self.event = told;
+                Err(self)
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.event.as_ref().is_some_and(|event| event.id.is_nil()) {
+            self.complete();
+        }
+        if let Some(event) = self.event.take() {
+            self.events.hand_over(event);
+        }
+    }
+}
+
+fn agent(headers: &HeaderMap) -> Option<String> {
+    headers.get(USER_AGENT).map(|value| cut(&String::from_utf8_lossy(value.as_bytes()), LONGEST_AGENT))
+}
+
+/// At most `longest` bytes of a text, whole characters.
+fn cut(text: &str, longest: usize) -> String {
+    text[..text.floor_char_boundary(longest)].to_owned()
+}
+
+/// The path as it may be kept for a year: segments that are secrets or e-mails show the route's pattern instead.
+///
+/// On a path that matches no route there is no pattern to tell a secret from a typo, so only what cannot be one stays.
+fn harmless_path(path: &str, pattern: Option<&str>) -> String {
+    let segments: Vec<String> = match pattern {
+        Some(pattern) => path
+            .split('/')
+            .zip(pattern.split('/'))
+            .map(|(segment, name)| match name {
+                "{token}" => name.to_owned(),
+                _ if name.starts_with('{') && !is_harmless(segment) => name.to_owned(),
+                _ => segment.to_owned(),
+            })
+            .collect(),
+        None => path
+            .split('/')
+            .map(|segment| if is_harmless(segment) { segment.to_owned() } else { "{…}".to_owned() })
+            .collect(),
+    };
+    cut(&segments.join("/"), LONGEST_PATH)
+}
+
+/// Ids and words are harmless; e-mails are not, and what is long or looks random may be a secret.
+fn is_harmless(segment: &str) -> bool {
+    let is_client_key = segment.len() == 40 && segment.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_word =
+        segment.len() <= 24 && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    segment.parse::<UserId>().is_ok() || is_client_key || is_word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_gives_away_neither_token_nor_e_mail() {
+        let id = "user-0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11";
+        let token = "5cf5e1f1-53a2-4f3c-a9f6-1a0f4c7f6b1e";
+        let pattern = Some("/users/{userId}/token/{token}");
+        assert_eq!(
+            harmless_path(&format!("/users/{id}/token/{token}"), pattern),
+            format!("/users/{id}/token/{{token}}")
+        );
+        assert_eq!(
+            harmless_path(&format!("/users/ada%40example.com/token/{token}"), pattern),
+            "/users/{userId}/token/{token}"
+        );
+        assert_eq!(harmless_path(&format!("/v2/users/a@b.c/tokens/{token}"), None), "/v2/users/{…}/tokens/{…}");
+        assert_eq!(harmless_path("/wp-admin/setup.php", None), "/wp-admin/setup.php");
+        assert!(harmless_path(&"/ä".repeat(900), None).len() <= LONGEST_PATH);
+    }
+
+    #[test]
+    fn probes_and_documents_are_no_events() {
+        let recorded = |method: Method, path: &str| is_recorded(&method, &path.parse().expect("a path"));
+        assert!(recorded(Method::GET, "/users/me"));
+        assert!(recorded(Method::GET, "/nowhere"));
+        assert!(recorded(Method::GET, "/healthy"));
+        assert!(!recorded(Method::GET, "/health/live"));
+        assert!(!recorded(Method::GET, "/docs/index.html"));
+        assert!(!recorded(Method::OPTIONS, "/users/me"));
+    }
+}

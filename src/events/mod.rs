@@ -1,0 +1,115 @@
+//! What happened: every API request is an event, committed before its answer leaves (decisions.md section 3).
+//!
+//! Route: `GET /users/me/events`. Table: `events`, partitioned by month. The layer (`layer.rs`) makes one event of each
+//! request, the writer (`writer.rs`) commits many of them at once. The room never holds a password, a token, a query
+//! string or an e-mail, and it never deletes.
+
+pub mod http;
+pub mod layer;
+
+mod draft;
+mod partitions;
+mod service;
+mod store;
+mod writer;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+pub use draft::Draft;
+pub use partitions::Partitions;
+pub use service::{Events, Filter, NotCommitted, Page, StatusFilter};
+pub use writer::Writer;
+
+use crate::users::UserId;
+
+/// The name of this door in the `service` of an event.
+pub const REST: &str = "cloud-accounts";
+
+/// One request, as it is stored.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// UUID v7: identity, instant and order in one.
+    pub id: Uuid,
+    /// Whose event it is.
+    pub user: Option<UserId>,
+    /// Which door.
+    pub service: String,
+    /// When the request arrived.
+    pub started_at: DateTime<Utc>,
+    /// When its answer was ready.
+    pub ended_at: DateTime<Utc>,
+    /// The status the client was told.
+    pub status: u16,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// The method.
+    pub method: String,
+    /// The path without query; secrets and e-mails replaced by the route's pattern.
+    pub path: String,
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+    /// The client's program, at most 256 bytes.
+    pub user_agent: Option<String>,
+    /// The id of the request.
+    pub request_id: String,
+    /// What the handler added.
+    pub service_data: Option<serde_json::Value>,
+}
+
+impl Event {
+    /// The instant inside the id.
+    pub fn created_at(&self) -> DateTime<Utc> {
+        instant(self.id)
+    }
+}
+
+/// The instant inside a UUID v7.
+fn instant(id: Uuid) -> DateTime<Utc> {
+    let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |time| time.to_unix());
+    DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(0), nanos).unwrap_or_default()
+}
+
+/// The smallest id that an event of `at` can have.
+fn first_id(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    Uuid::from_u128(u128::from(millis) << 80)
+}
+
+/// An event's id as the wire shows it: `event-<uuid>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventId(pub Uuid);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "event-{}", self.0.as_hyphenated())
+    }
+}
+
+impl FromStr for EventId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let uuid = text.strip_prefix("event-").filter(|uuid| uuid.len() == 36).ok_or(())?;
+        Uuid::try_parse(uuid).map(Self).map_err(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_knows_its_instant_and_sorts_after_the_first_of_it() {
+        let at = DateTime::from_timestamp_millis(1_790_000_000_123).expect("in range");
+        let id = crate::random::Random::seeded(3).uuid_v7(at);
+        assert_eq!(instant(id), at);
+        assert!(first_id(at) <= id && id < first_id(at + chrono::TimeDelta::milliseconds(1)));
+        assert_eq!(EventId(id).to_string().parse(), Ok(EventId(id)));
+        assert!("event-".parse::<EventId>().is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! Hands events to the writer, and reads them back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::store::{self, Range};
+use super::writer::{Handover, Writer};
+use super::{Event, EventId, first_id};
+use crate::clock::Clock;
+use crate::config;
+use crate::db::Pool;
+use crate::error::Result;
+use crate::random::Random;
+use crate::users::UserId;
+
+/// The events.
+#[derive(Clone)]
+pub struct Events {
+    pool: Pool,
+    queue: mpsc::Sender<Handover>,
+    deadline: Duration,
+    clock: Clock,
+    random: Random,
+}
+
+/// The event is not known to be committed; the answer must not leave.
+#[derive(Debug)]
+pub struct NotCommitted;
+
+/// Which events of a user to read.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// How many, 1 to 1000.
+    pub limit: Option<u16>,
+    /// Only older than this one.
+    pub before: Option<EventId>,
+    /// Only newer than this one.
+    pub after: Option<EventId>,
+    /// Only from this instant on.
+    pub since: Option<DateTime<Utc>>,
+    /// Only before this instant.
+    pub until: Option<DateTime<Utc>>,
+    /// Only of this service.
+    pub service: Option<String>,
+    /// Only with these statuses.
+    pub status: Option<StatusFilter>,
+}
+
+/// `404`, or `4xx`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusFilter {
+    /// The least status that passes.
+    pub least: i16,
+    /// The greatest.
+    pub greatest: i16,
+}
+
+/// A page of events, oldest first, and what lies around it.
+pub struct Page {
+    /// The events.
+    pub events: Vec<Event>,
+    /// There are older ones that pass the filter.
+    pub has_older: bool,
+    /// There are newer ones that pass the filter.
+    pub has_newer: bool,
+}
+
+impl Events {
+    /// Events shown when nobody says how many.
+    pub const DEFAULT_LIMIT: u16 = 100;
+
+    /// Events shown at most.
+    pub const GREATEST_LIMIT: u16 = 1000;
+
+    /// The events of this database, and the writer that must run for them.
+    pub fn new(pool: Pool, writer_pool: Pool, config: &config::Events, clock: Clock, random: Random) -> (Self, Writer) {
+        let (writer, queue) = Writer::new(writer_pool, config);
+        let deadline = Duration::from_millis(config.commit_deadline_ms);
+        (Self { pool, queue, deadline, clock, random }, writer)
+    }
+
+    /// The present instant, as events see it.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// A new event id; its instant is now.
+    pub fn next_id(&self) -> Uuid {
+        self.random.uuid_v7(self.clock.now())
+    }
+
+    /// Commits an event, sharing the commit with all that wait at the same time.
+    ///
+    /// # Errors
+    /// When it is not known to be committed within `events.commit_deadline_ms`. It may still come to be; a later
+    /// [`Events::hand_over`] of the same id has the last word.
+    pub async fn commit(&self, event: &mut Option<Arc<Event>>) -> Result<(), NotCommitted> {
+        let wait = async {
+            let place = self.queue.reserve().await.map_err(|_| NotCommitted)?;
+            // Taken only now: until there is a place, the event stays with the caller, who may be dropped any time.
+            let event = event.take().ok_or(NotCommitted)?;
+            let (done, committed) = oneshot::channel();
+            place.send(Handover { event, done: Some(done) });
+            if committed.await.unwrap_or(false) { Ok(()) } else { Err(NotCommitted) }
+        };
+        tokio::time::timeout(self.deadline, wait).await.unwrap_or(Err(NotCommitted))
+    }
+
+    /// Hands an event over without waiting for its commit: of a client that is gone, or of a 503 that tells of a
+    /// missing database.
+    pub fn hand_over(&self, event: Arc<Event>) {
+        let id = event.id;
+        if self.queue.try_send(Handover { event, done: None }).is_err() {
+            tracing::error!(event = %id, "an event was dropped: the queue is full");
+        }
+    }
+
+    /// A page of a user's events. The newest that pass the filter, unless `after` asks for those that follow an event.
+    pub async fn list(&self, user: UserId, filter: &Filter) -> Result<Page> {
+        let limit = usize::from(filter.limit.unwrap_or(Self::DEFAULT_LIMIT));
+        let after = [filter.after.map(|id| id.0), filter.since.map(just_before)];
+        let before = [filter.before.map(|id| id.0), filter.until.map(first_id)];
+        let status = filter.status.unwrap_or(StatusFilter { least: 0, greatest: i16::MAX });
+        let range = Range {
+            user,
+            after: after.into_iter().flatten().max().unwrap_or(Uuid::nil()),
+            before: before.into_iter().flatten().min().unwrap_or(Uuid::max()),
+            service: filter.service.clone(),
+            least_status: status.least,
+            greatest_status: status.greatest,
+            // One more than shown tells whether there is more.
+            at_most: i64::try_from(limit).unwrap_or(0) + 1,
+        };
+        let mut connection = self.pool.acquire().await?;
+        let follows = filter.after.is_some();
+        let mut events = if follows {
+            store::list_oldest(&mut connection, &range).await?
+        } else {
+            store::list_newest(&mut connection, &range).await?
+        };
+        let has_more = events.len() > limit;
+        events.truncate(limit);
+        if !follows {
+            events.reverse();
+        }
+
+        // What lies on the other side of the page is looked up, not guessed: one row tells.
+        let other_side = match (follows, events.first(), events.last()) {
+            (true, Some(oldest), _) => Range { after: Uuid::nil(), before: oldest.id, at_most: 1, ..range },
+            (false, _, Some(newest)) => Range { after: newest.id, before: Uuid::max(), at_most: 1, ..range },
+            _ => return Ok(Page { events, has_older: false, has_newer: false }),
+        };
+        let has_other = !store::list_oldest(&mut connection, &other_side).await?.is_empty();
+        let (has_older, has_newer) = if follows { (has_other, has_more) } else { (has_more, has_other) };
+        Ok(Page { events, has_older, has_newer })
+    }
+}
+
+/// The greatest id before every event of `at`.
+fn just_before(at: DateTime<Utc>) -> Uuid {
+    Uuid::from_u128(first_id(at).as_u128().saturating_sub(1))
+}

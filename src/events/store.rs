@@ -1,0 +1,172 @@
+//! SQL for `events`.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use ipnetwork::IpNetwork;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use super::{Event, first_id};
+use crate::users::UserId;
+
+/// Inserts many events in one statement. A row that is there already (its commit was not known) is brought to what the
+/// client was told. No id may occur twice in `events`.
+pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) -> sqlx::Result<()> {
+    // Columns, not rows: one statement of fixed text takes any number of them.
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    let users: Vec<Option<Uuid>> = events.iter().map(|event| event.user.map(|user| user.0)).collect();
+    let services: Vec<String> = events.iter().map(|event| event.service.clone()).collect();
+    let started: Vec<DateTime<Utc>> = events.iter().map(|event| event.started_at).collect();
+    let ended: Vec<DateTime<Utc>> = events.iter().map(|event| event.ended_at).collect();
+    let statuses: Vec<i16> = events.iter().map(|event| i16::try_from(event.status).unwrap_or(0)).collect();
+    let bytes: Vec<i64> = events.iter().map(|event| i64::try_from(event.bytes_out).unwrap_or(i64::MAX)).collect();
+    let methods: Vec<String> = events.iter().map(|event| event.method.clone()).collect();
+    let paths: Vec<String> = events.iter().map(|event| event.path.clone()).collect();
+    let ips: Vec<Option<IpNetwork>> = events.iter().map(|event| event.ip.map(IpNetwork::from)).collect();
+    let agents: Vec<Option<String>> = events.iter().map(|event| event.user_agent.clone()).collect();
+    let requests: Vec<String> = events.iter().map(|event| event.request_id.clone()).collect();
+    let data: Vec<Option<Value>> = events.iter().map(|event| event.service_data.clone()).collect();
+    sqlx::query!(
+        "insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
+                             user_agent, request_id, service_data)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[],
+                              $6::smallint[], $7::bigint[], $8::text[], $9::text[], $10::inet[],
+                              $11::text[], $12::text[], $13::jsonb[])
+         on conflict (user_id, id) do update
+         set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out",
+        &ids,
+        &users as &[Option<Uuid>],
+        &services,
+        &started,
+        &ended,
+        &statuses,
+        &bytes,
+        &methods,
+        &paths,
+        &ips as &[Option<IpNetwork>],
+        &agents as &[Option<String>],
+        &requests,
+        &data as &[Option<Value>],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// What to read of one user's events: strictly between two ids, and only these.
+pub struct Range {
+    pub user: UserId,
+    pub after: Uuid,
+    pub before: Uuid,
+    pub service: Option<String>,
+    pub least_status: i16,
+    pub greatest_status: i16,
+    pub at_most: i64,
+}
+
+struct EventRow {
+    id: Uuid,
+    service: String,
+    started_at: DateTime<Utc>,
+    ended_at: DateTime<Utc>,
+    status: i16,
+    bytes_out: i64,
+    method: String,
+    path: String,
+    ip: Option<IpNetwork>,
+    user_agent: Option<String>,
+    request_id: String,
+    service_data: Option<Value>,
+}
+
+/// `select … from events` within a [`Range`], and the order behind it.
+macro_rules! select_events {
+    ($range:expr, $order:tt) => {
+        sqlx::query_as!(
+            EventRow,
+            "select id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, request_id,
+                    service_data
+             from events
+             where user_id = $1 and id > $2 and id < $3 and ($4::text is null or service = $4)
+               and status between $5 and $6 "
+                + $order,
+            $range.user.0,
+            $range.after,
+            $range.before,
+            $range.service,
+            $range.least_status,
+            $range.greatest_status,
+            $range.at_most,
+        )
+    };
+}
+
+/// The newest events of a range, newest first.
+pub async fn list_newest(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<Event>> {
+    let rows = select_events!(range, "order by id desc limit $7").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| row.into_event(range.user)).collect())
+}
+
+/// The oldest events of a range, oldest first.
+pub async fn list_oldest(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<Event>> {
+    let rows = select_events!(range, "order by id limit $7").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| row.into_event(range.user)).collect())
+}
+
+impl EventRow {
+    fn into_event(self, user: UserId) -> Event {
+        Event {
+            id: self.id,
+            user: Some(user),
+            service: self.service,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            status: self.status.try_into().unwrap_or(0),
+            bytes_out: self.bytes_out.try_into().unwrap_or(0),
+            method: self.method,
+            path: self.path,
+            ip: self.ip.map(|network| network.ip()),
+            user_agent: self.user_agent,
+            request_id: self.request_id,
+            service_data: self.service_data,
+        }
+    }
+}
+
+/// The first day of the month of `instant`, and of `ahead` months later.
+pub fn month(instant: DateTime<Utc>, ahead: u32) -> NaiveDate {
+    let date = instant.date_naive();
+    date.with_day(1).and_then(|first| first.checked_add_months(Months::new(ahead))).unwrap_or(date)
+}
+
+/// Whether this month has a partition of its own.
+pub async fn find_partition(connection: &mut PgConnection, month: NaiveDate) -> sqlx::Result<bool> {
+    let name = partition_name(month);
+    sqlx::query_scalar!(r#"select to_regclass($1) is not null as "found!""#, name).fetch_one(connection).await
+}
+
+/// Makes the partition of a month. Rows of it that fell into the default partition move over, or the new one could not
+/// be attached.
+pub async fn insert_partition(connection: &mut PgConnection, month: NaiveDate) -> sqlx::Result<()> {
+    let name = partition_name(month);
+    let start = |month: NaiveDate| first_id(month.and_time(chrono::NaiveTime::MIN).and_utc());
+    let (from, to) = (start(month), start(month + Months::new(1)));
+    // Names and bounds cannot be parameters of DDL; both are made of digits here.
+    for statement in [
+        format!("create table {name} (like events including all)"),
+        format!(
+            "with strays as (delete from events_default where id >= '{from}' and id < '{to}' returning *)
+             insert into {name} select * from strays"
+        ),
+        format!("alter table events attach partition {name} for values from ('{from}') to ('{to}')"),
+    ] {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn partition_name(month: NaiveDate) -> String {
+    format!("events_{}", month.format("%Y_%m"))
+}

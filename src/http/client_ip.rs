@@ -1,0 +1,109 @@
+//! From which address a request really comes: the peer's, or what a trusted proxy says.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use ipnetwork::IpNetwork;
+
+use crate::error::{Code, Error, Problem};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The client's address.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientIp {
+    /// The address; the peer's own where the header of a proxy could not be read.
+    pub address: IpAddr,
+    /// Whether a trusted proxy said something that is no address.
+    pub is_doubtful: bool,
+}
+
+/// Networks of reverse proxies whose `X-Forwarded-For` is believed.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(pub Arc<[IpNetwork]>);
+
+impl TrustedProxies {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+
+    /// The rightmost hop that is not a trusted proxy: everything left of it may be invented.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientIp {
+        let known = |address: IpAddr| ClientIp { address: address.to_canonical(), is_doubtful: false };
+        if !self.trusts(peer) {
+            return known(peer);
+        }
+        let mut client = peer;
+        for value in headers.get_all(FORWARDED_FOR).iter().rev() {
+            let hops = value.to_str().unwrap_or("?");
+            for hop in hops.rsplit(',').map(str::trim) {
+                // Some proxies add the port.
+                let parsed = hop.parse().or_else(|_| hop.parse::<SocketAddr>().map(|hop| hop.ip()));
+                let Ok(hop) = parsed.map(|hop: IpAddr| hop.to_canonical()) else {
+                    return ClientIp { address: peer, is_doubtful: true };
+                };
+                if !self.trusts(hop) {
+                    return known(hop);
+                }
+                client = hop;
+            }
+        }
+        known(client)
+    }
+}
+
+/// Layer: finds the client's address.
+pub async fn find(
+    State(proxies): State<TrustedProxies>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let client = proxies.client(peer.ip().to_canonical(), request.headers());
+    request.extensions_mut().insert(client);
+    next.run(request).await
+}
+
+/// Layer, inside the events: refuses a request whose origin a trusted proxy garbled. Guessing would let an attacker
+/// choose the address that limits and records see (threats.md 10).
+pub async fn require(request: Request, next: Next) -> Response {
+    if request.extensions().get::<ClientIp>().is_some_and(|client| client.is_doubtful) {
+        let problem = Problem::new("X-Forwarded-For", "must be a list of IP addresses");
+        return Error::invalid(Code::ValidationFailed, problem).into_response();
+    }
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, forwarded: &[&str]) -> Result<String, ()> {
+        let proxies = TrustedProxies(["10.0.0.0/8".parse().expect("a network")].into());
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(FORWARDED_FOR, value.parse().expect("a header value"));
+        }
+        let client = proxies.client(peer.parse().expect("an address"), &headers);
+        if client.is_doubtful { Err(()) } else { Ok(client.address.to_string()) }
+    }
+
+    #[test]
+    fn a_stranger_cannot_choose_his_address() {
+        assert_eq!(client("203.0.113.9", &["198.51.100.1"]), Ok("203.0.113.9".into()));
+        assert_eq!(client("10.0.0.1", &["1.1.1.1, 203.0.113.9"]), Ok("203.0.113.9".into()));
+        assert_eq!(client("10.0.0.1", &["1.1.1.1", "203.0.113.9, 10.9.9.9"]), Ok("203.0.113.9".into()));
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:443"]), Ok("2001:db8::1".into()));
+        assert_eq!(client("10.0.0.1", &[]), Ok("10.0.0.1".into()));
+    }
+
+    #[test]
+    fn what_a_proxy_garbled_is_not_guessed() {
+        assert_eq!(client("10.0.0.1", &["203.0.113.9, unknown"]), Err(()));
+        assert_eq!(client("10.0.0.1", &[""]), Err(()));
+    }
+}

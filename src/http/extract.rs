@@ -1,0 +1,147 @@
+//! From request to typed value: who is calling, with which credentials, with which body and query. No rule lives here.
+
+use std::convert::Infallible;
+
+use axum::extract::RawPathParams;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use super::client_ip::ClientIp;
+use super::fields::Fields;
+use crate::app::App;
+use crate::auth;
+use crate::error::{Code, Error, Result};
+use crate::events::Draft;
+use crate::secret::PlainSecret;
+use crate::users::password::Password;
+use crate::users::{Login, Origin};
+
+/// The user behind the account token of `Authorization: Bearer` (RFC 6750).
+pub struct Caller(pub auth::Caller);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let token = credentials(&parts.headers, "bearer").ok_or(Code::Unauthorized)?;
+        app.auth.identify(&PlainSecret::new(token), &draft(parts)).await.map(Self)
+    }
+}
+
+/// Name and password of `Authorization: Basic` (RFC 7617): UTF-8, split at the first colon.
+pub struct BasicCredentials {
+    /// Who is named.
+    pub login: Login,
+    /// The password.
+    pub password: Password,
+}
+
+impl FromRequestParts<App> for BasicCredentials {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self> {
+        let read = || {
+            let decoded = BASE64_STANDARD.decode(credentials(&parts.headers, "basic")?).ok()?;
+            let text = String::from_utf8(decoded).ok()?;
+            let (name, password) = text.split_once(':')?;
+            // A NUL names nobody and opens nothing; Postgres would refuse it as text.
+            (!text.contains('\0')).then(|| Self { login: Login::parse(name), password: Password::new(password) })
+        };
+        read().ok_or_else(|| Code::InvalidCredentials.into())
+    }
+}
+
+/// What follows the scheme in the one `Authorization` header; two of them are none.
+fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (given, credentials) = value.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
+}
+
+/// The body: a JSON object, field by field.
+pub struct JsonBody(pub Fields);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let is_json =
+            media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("application/json"));
+        // The body layer has read it already: this only hands the bytes over.
+        let body = request.into_body().collect().await.map_err(|_| Code::MalformedBody)?.to_bytes();
+        if !is_json && !body.is_empty() {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        match serde_json::from_slice(&body) {
+            Ok(Value::Object(values)) => Ok(Self(Fields::new(values))),
+            Ok(_) => {
+                Err(Error::invalid(Code::ValidationFailed, crate::error::Problem::new("body", "must be a JSON object")))
+            }
+            Err(_) => Err(Code::MalformedBody.into()),
+        }
+    }
+}
+
+/// The parameters of a path by name. Bad percent-encoding makes an empty text, which is nobody and nothing.
+pub struct PathFields(Vec<(String, String)>);
+
+impl PathFields {
+    /// The parameter with this name of the route's pattern.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The user whom `{userId}` names: by id, e-mail or login name (decisions.md sections 1 and 2).
+    pub fn user(&self) -> Login {
+        Login::parse(self.get("userId"))
+    }
+
+    /// The one-time token of `{token}`; without regard to case, as UUIDs are.
+    pub fn token(&self) -> PlainSecret {
+        PlainSecret::new(self.get("token").to_ascii_lowercase())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathFields {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let found = match RawPathParams::from_request_parts(parts, state).await {
+            Ok(parameters) => parameters.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            Err(_) => Vec::new(),
+        };
+        Ok(Self(found))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Draft {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(draft(parts))
+    }
+}
+
+/// The event draft that the events layer hung on this request; a loose one on routes that are not recorded.
+fn draft(parts: &Parts) -> Draft {
+    parts.extensions.get().cloned().unwrap_or_default()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<ClientIp>().map(|client| client.address.to_string())))
+    }
+}
+
+/// The header that carries a request's id, both ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

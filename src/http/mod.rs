@@ -1,0 +1,85 @@
+//! The REST door: merges the routers of the rooms and lists the layers, outermost first. No handler of a room is here.
+
+pub mod client_ip;
+pub mod error;
+pub mod extract;
+pub mod fields;
+pub mod openapi;
+pub mod pace;
+pub mod query;
+pub mod request_id;
+
+mod body;
+mod probes;
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::App;
+use crate::error::{Code, Error};
+use crate::{auth, client_keys, events, signing_keys, users, verification};
+
+/// Every route of every room, and its description.
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .merge(probes::router())
+        .merge(users::http::router())
+        .merge(verification::http::router())
+        .merge(auth::http::router())
+        .merge(client_keys::http::router())
+        .merge(events::http::router())
+        .merge(signing_keys::http::router())
+}
+
+/// The OpenAPI 3.1 document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// The whole REST door.
+pub fn router(app: App) -> Router {
+    let (router, document) = routes().split_for_parts();
+    let layers = ServiceBuilder::new()
+        // A name first: everything after it can be found in the log by it.
+        .layer(from_fn_with_state(app.random.clone(), request_id::assign))
+        // Who is asking, for the event and for mails.
+        .layer(from_fn_with_state(app.trusted_proxies.clone(), client_ip::find))
+        // Outside all that may refuse, fail or give up: those are events, too.
+        .layer(from_fn_with_state(app.events.clone(), events::layer::record))
+        // Inside the events, which count the bytes of bodies.
+        .layer(from_fn(error::render))
+        .layer(CatchPanicLayer::custom(on_panic))
+        // Bounds the handler and the reading of the body.
+        .layer(from_fn_with_state(app.request_timeout, bound_time))
+        .layer(from_fn(client_ip::require))
+        .layer(from_fn(body::read));
+    router
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback(async || Error::from(Code::NotFound))
+        .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
+        .layer(layers)
+        .with_state(app)
+}
+
+fn on_panic(payload: Box<dyn Any + Send>) -> Response {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    Error::Internal(anyhow::anyhow!("a handler panicked: {text}")).into_response()
+}
+
+async fn bound_time(State(longest): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(longest, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) }.into_response(),
+    }
+}

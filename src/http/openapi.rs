@@ -1,0 +1,100 @@
+//! The head of the OpenAPI 3.1 document, its security schemes, and the refusals that many routes share. The routes
+//! describe themselves.
+
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{IntoResponses, Modify, OpenApi};
+
+use super::error::ErrorBody;
+
+/// The document before the routes are in it.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Bloq Accounts",
+        description = "Accounts, tokens, client keys, and a feed of every request.\n\n\
+                       Every error has the same body: `code` for programs, `message` for people, `requestId` for \
+                       support, and `details` field by field where fields are wrong. Times are UTC with three fraction \
+                       digits.",
+    ),
+    components(schemas(ErrorBody)),
+    tags(
+        (name = "Users", description = "Sign-up, verification, profile, password"),
+        (name = "Authentication", description = "Account tokens and client tokens"),
+        (name = "Client keys", description = "Credentials for programs"),
+        (name = "Events", description = "What happened"),
+        (name = "Service", description = "The service itself"),
+    ),
+    modifiers(&Security),
+)]
+pub struct Document;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let account = Http::builder()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("An account token of `POST /auth`"))
+            .build();
+        let basic = Http::builder()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("E-mail, user id or login name, and password"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("account", SecurityScheme::Http(account));
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
+    }
+}
+
+/// What any route may answer.
+#[derive(IntoResponses)]
+pub enum Anywhere {
+    /// `PayloadTooLarge`: the body is larger than 64 KiB
+    #[response(status = 413)]
+    PayloadTooLarge(ErrorBody),
+    /// `InternalError`
+    #[response(status = 500)]
+    InternalError(ErrorBody),
+    /// `Overloaded`, `DatabaseUnavailable` or `Timeout`; `Retry-After` says when to try again
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// What a route with parameters may answer.
+#[derive(IntoResponses)]
+pub enum BadRequest {
+    /// `ValidationFailed`: `details` lists the parameters
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+}
+
+/// What a route with a JSON body may answer.
+#[derive(IntoResponses)]
+pub enum BadJson {
+    /// `MalformedBody`, `ValidationFailed`, or the more telling code when only one thing is wrong
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+    /// `UnsupportedMediaType`: the body is not JSON
+    #[response(status = 415)]
+    MediaType(ErrorBody),
+}
+
+/// What a route behind an account token may answer.
+#[derive(IntoResponses)]
+pub enum NeedsAccount {
+    /// `Unauthorized`, `TokenInvalid` or `TokenExpired`; `WWW-Authenticate` follows RFC 6750
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// `Forbidden` for a token of another kind or too little right, `UserBlocked`
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+}
+
+/// What a route with an id in its path may answer.
+#[derive(IntoResponses)]
+pub enum UnknownThing {
+    /// `NotFound`
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+}

@@ -1,0 +1,71 @@
+//! `GET /`, `GET /health/live` and `GET /health/ready`: for clients and machines that ask whether we are there.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::db::{self, Pool};
+use crate::error::{Error, Result};
+use crate::http::openapi::Anywhere;
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(root)).routes(routes!(live)).routes(routes!(ready))
+}
+
+/// What this is.
+#[derive(Serialize, utoipa::ToSchema)]
+struct RootResponse {
+    #[schema(example = "bloq-accounts")]
+    name: &'static str,
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// The path of the documents.
+    #[schema(example = "/docs")]
+    docs: &'static str,
+}
+
+/// What this is
+#[utoipa::path(get, path = "/", tag = "Service", responses((status = 200, description = "It is up", body = RootResponse)))]
+async fn root() -> Json<RootResponse> {
+    Json(RootResponse { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), docs: "/docs" })
+}
+
+/// The state of the service.
+#[derive(Serialize, utoipa::ToSchema)]
+struct HealthResponse {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Whether the process runs
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    tag = "Service",
+    responses((status = 200, description = "It runs", body = HealthResponse))
+)]
+async fn live() -> (StatusCode, Json<HealthResponse>) {
+    (StatusCode::OK, Json(HealthResponse { status: "ok" }))
+}
+
+/// Whether requests can be served
+///
+/// That is: migrated, and connected to the database right now.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "Service",
+    responses((status = 200, description = "Ready", body = HealthResponse), Anywhere)
+)]
+async fn ready(State(pool): State<Pool>) -> Result<Json<HealthResponse>> {
+    if db::is_alive(&pool).await {
+        Ok(Json(HealthResponse { status: "ok" }))
+    } else {
+        Err(Error::database_unavailable())
+    }
+}

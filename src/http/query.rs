@@ -1,0 +1,42 @@
+//! A query string taken apart parameter by parameter, so that a refusal lists every bad one at once.
+
+use crate::error::{Code, Error, Problem, Result};
+
+/// The parameters that nobody has asked for yet, and what was wrong with those that somebody did.
+pub struct Query {
+    all: Vec<(String, String)>,
+    asked: Vec<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl Query {
+    /// Takes the part of the URL behind the question mark.
+    pub fn parse(query: Option<&str>) -> Self {
+        let all = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+        Self { all, asked: Vec::new(), problems: Vec::new() }
+    }
+
+    /// A parameter that may be missing, read by `parse`. Given twice it is refused: nobody could say which one counts.
+    pub fn take<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.asked.push(name);
+        let mut values = self.all.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+        let parsed = match (values.next()?, values.next()) {
+            (value, None) => parse(value),
+            _ => Err("must be given once".into()),
+        };
+        parsed.map_err(|message| self.problems.push(Problem::new(name, message))).ok()
+    }
+
+    /// All parameters as they were given, if every one was asked for and good.
+    pub fn finish(mut self) -> Result<Vec<(String, String)>> {
+        for (name, _) in self.all.iter().filter(|(name, _)| !self.asked.contains(&name.as_str())) {
+            let name: String = name.chars().take(100).collect();
+            self.problems.push(Problem::new(name, "is not a parameter of this request"));
+        }
+        if self.problems.is_empty() {
+            Ok(self.all)
+        } else {
+            Err(Error::Invalid { code: Code::ValidationFailed, problems: self.problems })
+        }
+    }
+}

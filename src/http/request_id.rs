@@ -1,0 +1,49 @@
+//! Every request has an id: the caller's, when it is harmless, or a fresh one.
+
+use std::fmt;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+
+use super::extract::REQUEST_ID;
+use crate::random::Random;
+
+/// Matches `[A-Za-z0-9._-]{1,64}`.
+#[derive(Clone, Debug)]
+pub struct RequestId(HeaderValue);
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self(HeaderValue::from_static("-"))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.to_str().unwrap_or("-"))
+    }
+}
+
+impl RequestId {
+    /// Keeps what came from outside only if it can do no harm in a log, a header or a table.
+    fn from_outside(value: &HeaderValue) -> Option<Self> {
+        let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let bytes = value.as_bytes();
+        ((1..=64).contains(&bytes.len()) && bytes.iter().all(is_harmless)).then(|| Self(value.clone()))
+    }
+}
+
+/// Layer: names the request, opens its span, and puts the id on the answer.
+pub async fn assign(State(random): State<Random>, mut request: Request, next: Next) -> Response {
+    let id = request.headers().get(REQUEST_ID).and_then(RequestId::from_outside).unwrap_or_else(|| {
+        RequestId(HeaderValue::try_from(random.uuid_v4().to_string()).expect("a UUID is a header value"))
+    });
+    request.extensions_mut().insert(id.clone());
+    let span = tracing::info_span!("request", %id, method = %request.method());
+    let mut response = next.run(request).instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID, id.0);
+    response
+}

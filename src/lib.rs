@@ -1,0 +1,32 @@
+//! The Bloq Accounts service: one table of users behind several doors.
+//!
+//! Every feature is a *room*, a folder with the same file names inside: `mod.rs` (front page and types), `http.rs` (the
+//! door), `service.rs` (the rules), `store.rs` (the SQL). What belongs to no feature is plumbing and stands above the
+//! rooms in the list below. `docs/architecture.md` follows one request through all of it.
+
+// plumbing
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod db;
+pub mod error;
+pub mod http;
+pub mod random;
+pub mod sealing;
+pub mod secret;
+pub mod server;
+pub mod sweeper;
+pub mod telemetry;
+pub mod worker;
+
+// rooms; a service calls only services further down
+pub mod auth;
+pub mod client_keys;
+pub mod events;
+pub mod mail;
+pub mod signing_keys;
+pub mod tokens;
+pub mod users;
+pub mod verification;

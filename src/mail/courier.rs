@@ -1,0 +1,94 @@
+//! Takes due mails and sends them, one at a time; tries again with growing pauses, and gives up visibly.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::store::{self, DueMail};
+use super::transport::{Refusal, Transport};
+use super::{Mail, Stationery};
+use crate::clock::Clock;
+use crate::db::Pool;
+use crate::error::Result;
+use crate::worker::Worker;
+
+/// While a mail is being sent nobody else may try. Longer than any attempt, so that only a crash lets a lease run out.
+const LEASE: TimeDelta = TimeDelta::minutes(5);
+
+/// Some two days, with the pauses of [`pause_after`].
+const MOST_ATTEMPTS: i32 = 14;
+
+/// How often to look for mails that another process queued.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Sends what waits in the outbox.
+pub struct Courier {
+    pool: Pool,
+    mail: Mail,
+    stationery: Stationery,
+    transport: Transport,
+    clock: Clock,
+}
+
+impl Courier {
+    /// A courier for this outbox.
+    pub fn new(pool: Pool, mail: Mail, stationery: Stationery, transport: Transport, clock: Clock) -> Self {
+        Self { pool, mail, stationery, transport, clock }
+    }
+
+    /// Sends one due mail; `false` when none is due.
+    pub async fn deliver_one(&self) -> Result<bool> {
+        let now = self.clock.now();
+        let mut connection = self.pool.acquire().await?;
+        let Some(due) = store::mark_taken(&mut connection, now, now + LEASE).await? else { return Ok(false) };
+        // No connection is held while a mail server thinks.
+        drop(connection);
+
+        let outcome = self.send(&due).await;
+        let mut connection = self.pool.acquire().await?;
+        let now = self.clock.now();
+        let (mail, attempt) = (due.id, due.attempts);
+        match outcome {
+            Ok(()) => {
+                store::mark_sent(&mut connection, mail, now).await?;
+                tracing::info!(%mail, attempt, "sent a mail");
+            }
+            Err(refusal) if refusal.is_final || attempt >= MOST_ATTEMPTS => {
+                store::mark_failed(&mut connection, mail, now, &refusal.reason).await?;
+                tracing::error!(%mail, attempt, reason = refusal.reason, "gave a mail up");
+            }
+            Err(refusal) => {
+                let again = now + pause_after(attempt);
+                store::mark_retry(&mut connection, mail, again, &refusal.reason).await?;
+                tracing::warn!(%mail, attempt, reason = refusal.reason, %again, "could not send a mail yet");
+            }
+        }
+        Ok(true)
+    }
+
+    async fn send(&self, due: &DueMail) -> Result<(), Refusal> {
+        let letter = self
+            .mail
+            .open(due.id, due.sealed_variables.as_deref().unwrap_or_default())
+            .map_err(|error| Refusal::for_good(format!("{error:#}")))?;
+        let written = self.stationery.write(&letter).map_err(|error| Refusal::for_good(format!("{error:#}")))?;
+        self.transport.send(due.id, &due.recipient, due.created_at, written).await
+    }
+}
+
+impl Worker for Courier {
+    const NAME: &'static str = "courier";
+
+    async fn step(&self) -> Result<Duration> {
+        Ok(if self.deliver_one().await? { Duration::ZERO } else { POLL })
+    }
+
+    async fn woken(&self) {
+        self.mail.queued.notified().await;
+    }
+}
+
+/// 15 s, 30 s, 1 min … up to six hours.
+fn pause_after(attempt: i32) -> TimeDelta {
+    TimeDelta::seconds(15 << (attempt - 1).clamp(0, 20)).min(TimeDelta::hours(6))
+}

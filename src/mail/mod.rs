@@ -1,0 +1,15 @@
+//! The outbox: mails are rows first, written in the transaction that causes them, and sent by the courier.
+//!
+//! Table: `outbox`. Texts: `templates/`, compiled in. Links are built from `server.public_url` and from nothing that a
+//! request carries (threats.md 9). A mail goes to the address stored with the user, never to one that was typed.
+
+mod courier;
+mod letter;
+mod service;
+mod store;
+mod transport;
+
+pub use courier::Courier;
+pub use letter::{Letter, Stationery};
+pub use service::Mail;
+pub use transport::{Transport, check};

@@ -1,0 +1,148 @@
+//! Where a mail goes: a file, or an SMTP server.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use super::letter::Written;
+use crate::config::{self, MailTransport};
+
+/// A mail server that says nothing for this long is not going to.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A way out of the house.
+pub struct Transport {
+    from: Mailbox,
+    out: Out,
+}
+
+enum Out {
+    File(PathBuf),
+    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+}
+
+/// Why a mail did not leave.
+pub struct Refusal {
+    /// For the log and the operator; holds nothing of the mail's content.
+    pub reason: String,
+    /// Whether another try is pointless.
+    pub is_final: bool,
+}
+
+impl Refusal {
+    pub(super) fn for_good(reason: String) -> Self {
+        Self { reason, is_final: true }
+    }
+
+    fn for_now(reason: String) -> Self {
+        Self { reason, is_final: false }
+    }
+}
+
+/// Checks the section `[mail]` without connecting anywhere.
+pub fn check(config: &config::Mail) -> anyhow::Result<()> {
+    sender(config)?;
+    if !config.smtp_url.expose_secret().is_empty() {
+        smtp(config)?;
+    }
+    Ok(())
+}
+
+fn sender(config: &config::Mail) -> anyhow::Result<Mailbox> {
+    config.from.parse().with_context(|| {
+        format!("bad value for `mail.from`: `Name <name@example.com>` is needed, not {:?}", config.from)
+    })
+}
+
+fn smtp(config: &config::Mail) -> anyhow::Result<AsyncSmtpTransport<Tokio1Executor>> {
+    // The library's error may repeat the URL, and with it the password.
+    let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())
+        .ok()
+        .context("bad value for `mail.smtp_url`: smtp://user:password@host:587?tls=required or smtps://… is needed")?;
+    Ok(builder.timeout(Some(SMTP_TIMEOUT)).build())
+}
+
+impl Transport {
+    /// The transport that the section `[mail]` names.
+    pub fn new(config: &config::Mail, data_dir: &Path) -> anyhow::Result<Self> {
+        let out = match config.transport {
+            MailTransport::File => {
+                let folder = data_dir.join("mail");
+                crate::data_dir::private_folder(&folder)?;
+                Out::File(folder)
+            }
+            MailTransport::Smtp => Out::Smtp(smtp(config)?),
+        };
+        Ok(Self { from: sender(config)?, out })
+    }
+
+    /// Sends one mail. Its `Message-ID` is made from `id`, so that a repeated mail can be known as such.
+    pub(super) async fn send(
+        &self,
+        id: Uuid,
+        recipient: &str,
+        date: DateTime<Utc>,
+        written: Written,
+    ) -> Result<(), Refusal> {
+        let for_good = |error: &dyn std::error::Error| Refusal::for_good(error.to_string());
+        let to: Mailbox = recipient.parse().map_err(|error: lettre::address::AddressError| for_good(&error))?;
+        let message = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(written.subject)
+            .date(date.into())
+            .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            .multipart(
+                MultiPart::alternative()
+                    .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(unfolded(written.plain)))
+                    .singlepart(SinglePart::html(written.html)),
+            )
+            .map_err(|error| for_good(&error))?;
+        match &self.out {
+            Out::File(folder) => {
+                let (path, text) = (folder.join(format!("{id}.eml")), message.formatted());
+                let written = tokio::task::spawn_blocking(move || write(&path, &text)).await;
+                written
+                    .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+                    .map_err(|error| Refusal::for_now(format!("cannot write the mail file: {error}")))
+            }
+            Out::Smtp(server) => server.send(message).await.map(drop).map_err(|error: smtp::Error| Refusal {
+                is_final: error.is_permanent() && !is_our_credential(&error),
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+/// The text as it is where mail allows that: quoted-printable would break a command into pieces that nobody can copy from
+/// the file.
+fn unfolded(text: String) -> Body {
+    Body::new_with_encoding(text, ContentTransferEncoding::SevenBit)
+        .unwrap_or_else(|text| Body::new(String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// A server that refuses *us* (RFC 4954: 530, 534, 535, 538) has said nothing about the mail: an operator who mends the
+/// password should find it still waiting.
+fn is_our_credential(error: &smtp::Error) -> bool {
+    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
+}
+
+/// Whoever watches the folder sees complete files only.
+fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let draft = path.with_extension("eml.new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)
+}

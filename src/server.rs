@@ -1,0 +1,120 @@
+//! Binds the listener, starts the workers, and stops everything in order. Knows no URL.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::app::{App, Workers};
+use crate::config;
+use crate::{http, worker};
+
+/// How long a connection may take to send the head of a request, and so how long it may idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Opens the REST door's address.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another address with --listen"))
+}
+
+/// Serves until `stop`, then finishes what is under way: requests first, then their events, then the workers.
+pub async fn run(
+    listener: TcpListener,
+    app: App,
+    workers: Workers,
+    config: &config::Server,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (stop_workers, stop_writer) = (CancellationToken::new(), CancellationToken::new());
+    let Workers { writer, courier, partitions, sweeper } = workers;
+    let mut writer = writer.spawn(stop_writer.clone());
+    let others = [
+        worker::spawn(courier, stop_workers.clone()),
+        worker::spawn(partitions, stop_workers.clone()),
+        worker::spawn(sweeper, stop_workers.clone()),
+    ];
+
+    let router = http::router(app);
+    let outcome = tokio::select! {
+        () = accept(listener, router, config, stop) => Ok(()),
+        // Without its writer the server could answer nothing: better to end and be started again.
+        ended = &mut writer => Err(anyhow::anyhow!("the event writer ended: {ended:?}")),
+    };
+    stop_workers.cancel();
+    stop_writer.cancel();
+    if outcome.is_ok() {
+        writer.await.context("the event writer failed")?;
+    }
+    for other in others {
+        // A courier in the middle of a mail would wait for a mail server; its lease covers the interruption.
+        other.abort();
+    }
+    outcome
+}
+
+/// Accepts connections until `stop`, then gives open requests a bounded time to finish.
+pub async fn accept(listener: TcpListener, router: Router, config: &config::Server, stop: CancellationToken) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT)
+        .max_concurrent_streams(128)
+        .max_header_list_size(16 * 1024);
+    let builder = Arc::new(builder);
+    let open = Arc::new(Semaphore::new(config.max_connections));
+    let graceful = GracefulShutdown::new();
+
+    loop {
+        let accepted = async {
+            let place = open.clone().acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
+        };
+        let (place, stream, peer) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accepted => match accepted {
+                Some((place, Ok((stream, peer)))) => (place, stream, peer),
+                Some((_, Err(error))) => {
+                    // Out of file descriptors, or a client that was gone before it was here.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                None => break,
+            },
+        };
+        stream.set_nodelay(true).ok();
+        let router = router.clone();
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().oneshot(request)
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // Resets and bad framing are the client's business.
+            connection.await.ok();
+            drop(place);
+        });
+    }
+
+    drop(listener);
+    let grace = Duration::from_secs(config.shutdown_grace_seconds);
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!(?grace, "some connections did not finish in time");
+    }
+}

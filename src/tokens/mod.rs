@@ -1,0 +1,12 @@
+//! What a client carries: JSON Web Tokens (RFC 7519), signed by `signing_keys`.
+//!
+//! Table: `account_tokens`, one row per live account token; client tokens have none. This room issues, verifies and
+//! revokes. It does not know who a user is or what a user may do: rights are read from the user's row, never from a
+//! token (`auth`).
+
+mod claims;
+mod service;
+mod store;
+
+pub use claims::{Audience, Claims};
+pub use service::{AccountToken, Signed, Tokens};

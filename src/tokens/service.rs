@@ -1,0 +1,172 @@
+//! Issues, verifies and revokes tokens.
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use jsonwebtoken::Validation;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::store::{self, NewAccountToken};
+use super::{Audience, Claims};
+use crate::clock::Clock;
+use crate::config;
+use crate::db::Pool;
+use crate::error::Result;
+use crate::random::Random;
+use crate::secret::PlainSecret;
+use crate::signing_keys::SigningKeys;
+use crate::users::UserId;
+
+/// Longest token that is looked at, in bytes; ours have some 500.
+const LONGEST: usize = 4096;
+
+/// Tokens of every kind.
+#[derive(Clone)]
+pub struct Tokens {
+    pool: Pool,
+    keys: SigningKeys,
+    clock: Clock,
+    random: Random,
+    config: config::Tokens,
+}
+
+/// A token that we signed.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// What it says.
+    pub claims: Claims,
+    /// Whether its time is over.
+    pub is_expired: bool,
+}
+
+/// A live account token.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountToken {
+    /// The `jti`.
+    pub id: Uuid,
+    /// Whose it is.
+    pub user: UserId,
+    /// Good only while the user's row shows the same version.
+    pub version: i64,
+}
+
+impl Tokens {
+    /// Tokens signed by `keys`.
+    pub fn new(pool: Pool, keys: SigningKeys, clock: Clock, random: Random, config: config::Tokens) -> Self {
+        Self { pool, keys, clock, random, config }
+    }
+
+    /// A new account token (12 hours): `POST /auth`.
+    pub async fn issue_account(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        version: i64,
+        is_admin: bool,
+    ) -> Result<PlainSecret> {
+        let now = self.clock.now();
+        let id = self.random.uuid_v4();
+        let expires_at = now + TimeDelta::seconds(self.config.account_lifetime_seconds);
+        store::insert(
+            connection,
+            &NewAccountToken { id, user_id: user, token_version: version, created_at: now, expires_at },
+        )
+        .await?;
+        let mut aud = vec![Audience::Accounts, Audience::Nodes, Audience::Connect];
+        if is_admin {
+            aud.push(Audience::Manager);
+        }
+        self.sign(self.claims(id, user, aud, self.config.account_lifetime_seconds))
+    }
+
+    /// A new client access token (1 hour), good for the Nodes and Connect services.
+    pub fn issue_client_access(&self, user: UserId, client_id: &str) -> Result<PlainSecret> {
+        let lifetime = self.config.client_access_lifetime_seconds;
+        let aud = vec![Audience::Nodes, Audience::Connect];
+        self.sign(Claims {
+            client_id: Some(client_id.to_owned()),
+            ..self.claims(self.random.uuid_v4(), user, aud, lifetime)
+        })
+    }
+
+    /// A new client refresh token (1 year), good for `POST /auth/token` while its key lives in this generation.
+    pub fn issue_client_refresh(&self, user: UserId, client_id: &str, generation: i64) -> Result<PlainSecret> {
+        let lifetime = self.config.client_refresh_lifetime_seconds;
+        self.sign(Claims {
+            client_id: Some(client_id.to_owned()),
+            generation: Some(generation),
+            ..self.claims(self.random.uuid_v4(), user, vec![Audience::Refresh], lifetime)
+        })
+    }
+
+    /// Checks signature and issuer, and looks at the clock; not audience, not revocation, not the user.
+    ///
+    /// `None` for what is no token of ours: no JWT, a foreign key or issuer, a bad signature, claims of wrong types.
+    pub fn verify(&self, token: &PlainSecret) -> Option<Signed> {
+        let token = token.expose();
+        if token.len() > LONGEST {
+            return None;
+        }
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let (algorithm, key) = self.keys.verifier(header.kid.as_deref()?)?;
+
+        // The key decides the algorithm. Time is checked below: the library would ask the system's clock.
+        let mut validation = Validation::new(algorithm);
+        validation.set_issuer(&[&self.config.issuer]);
+        validation.set_required_spec_claims(&["iss"]);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation).ok()?.claims;
+        Some(Signed { is_expired: claims.is_expired(self.clock.now()), claims })
+    }
+
+    /// The live account token with this `jti`; `None` when it was revoked.
+    pub async fn find_account(&self, id: Uuid) -> Result<Option<AccountToken>> {
+        let row = store::find(&mut *self.pool.acquire().await?, id).await?;
+        Ok(row.map(|(user, version)| AccountToken { id, user, version }))
+    }
+
+    /// Ends this account token at once.
+    pub async fn revoke_account(&self, id: Uuid) -> Result<()> {
+        Ok(store::delete(&mut *self.pool.acquire().await?, id).await?)
+    }
+
+    /// Ends all account tokens of a user but `keep`, which is carried over to the user's new `version`.
+    pub async fn revoke_others(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        keep: Option<Uuid>,
+        version: i64,
+    ) -> Result<()> {
+        store::delete_others(connection, user, keep).await?;
+        if let Some(keep) = keep {
+            store::update_version(connection, keep, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops rows of tokens whose time is over; they are dead already. Returns how many there were, `at_most` a call.
+    pub async fn sweep(&self, at_most: i64) -> Result<u64> {
+        Ok(store::delete_expired(&mut *self.pool.acquire().await?, self.clock.now(), at_most).await?)
+    }
+
+    fn claims(&self, jti: Uuid, user: UserId, aud: Vec<Audience>, lifetime: i64) -> Claims {
+        let iat = self.clock.now().timestamp();
+        Claims {
+            iss: self.config.issuer.clone(),
+            sub: user.to_string(),
+            aud,
+            iat,
+            exp: iat + lifetime,
+            jti,
+            client_id: None,
+            generation: None,
+        }
+    }
+
+    fn sign(&self, claims: Claims) -> Result<PlainSecret> {
+        let (header, key) = self.keys.signer();
+        Ok(PlainSecret::new(jsonwebtoken::encode(header, &claims, key).context("cannot sign a token")?))
+    }
+}

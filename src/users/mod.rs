@@ -1,0 +1,203 @@
+//! The one table of users, and the rules of what may happen to one. The room that every other room copies.
+//!
+//! Routes: `POST /users`, `GET /users/me`, `PUT /users/me/password`, `PUT /users/{userId}/activation`.
+//! Table: `users`. What it refuses: to say whether a user exists, to store a password that a store could print, to
+//! leave the service without an active administrator.
+
+pub mod http;
+pub mod password;
+
+mod email;
+mod login;
+mod password_rule;
+mod profile;
+mod service;
+mod store;
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use email::EmailAddress;
+pub use login::{Login, LoginName};
+pub use profile::{BillingAddress, Country, DisplayName, ShortText};
+pub use service::{NewName, NewUser, Origin, SignUp, Users};
+
+/// A user's id: shown as `user-<uuid v4>` by REST and as the bare UUID by gRPC (decisions.md section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct UserId(pub Uuid);
+
+impl fmt::Display for UserId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "user-{}", self.0.as_hyphenated())
+    }
+}
+
+impl FromStr for UserId {
+    type Err = ();
+
+    /// Reads `user-<uuid>` without regard to case, as the vendor's client does.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (prefix, uuid) = text.split_at_checked(5).ok_or(())?;
+        if !prefix.eq_ignore_ascii_case("user-") || uuid.len() != 36 {
+            return Err(());
+        }
+        Uuid::try_parse(uuid).map(Self).map_err(|_| ())
+    }
+}
+
+/// A user, as the row says.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The id, for ever.
+    pub id: UserId,
+    /// The e-mail as it was typed.
+    pub email: Option<String>,
+    /// The form on which e-mails are compared.
+    pub email_canonical: Option<String>,
+    /// Whether the e-mail is this user's alone.
+    pub email_held: bool,
+    /// When the e-mail was proved.
+    pub email_verified_at: Option<DateTime<Utc>>,
+    /// The login name, unique without regard to case.
+    pub login_name: Option<String>,
+    /// The name to show; see [`User::shown_name`].
+    pub display_name: Option<String>,
+    /// A person or a company.
+    pub entity_type: EntityType,
+    /// Where bills go.
+    pub billing_address: Option<BillingAddress>,
+    /// The password, hashed.
+    pub password_hash: password::PasswordHash,
+    /// Until when the password is an activation password; `None` when it is a real one.
+    pub activation_expires_at: Option<DateTime<Utc>>,
+    /// When the first real password was set.
+    pub activated_at: Option<DateTime<Utc>>,
+    /// Who or what blocked the user.
+    pub block_cause: Option<BlockCause>,
+    /// Wrong passwords since the last right one; counted for users without e-mail.
+    pub failed_login_attempts: i32,
+    /// Rights.
+    pub access_level: AccessLevel,
+    /// Whether only reading is allowed.
+    pub read_only: bool,
+    /// Account tokens of an older version are dead.
+    pub token_version: i64,
+    /// When the user was made.
+    pub created_at: DateTime<Utc>,
+    /// When the row last changed in a way that the user can see.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a user is, in one word (decisions.md section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// An e-mail not yet proved, or an activation password in place.
+    WaitingForActivation,
+    /// Everything works.
+    Active,
+    /// Wins over everything.
+    Blocked,
+}
+
+impl User {
+    /// Life of a sign-up that nobody proves.
+    pub const UNPROVED_LIFETIME: TimeDelta = TimeDelta::hours(48);
+
+    /// The state, derived from the facts.
+    pub fn state(&self) -> State {
+        if self.block_cause.is_some() {
+            State::Blocked
+        } else if self.activation_expires_at.is_some() || !self.is_email_proved() {
+            State::WaitingForActivation
+        } else {
+            State::Active
+        }
+    }
+
+    /// Whether there is no e-mail left to prove.
+    pub fn is_email_proved(&self) -> bool {
+        self.email.is_none() || self.email_verified_at.is_some()
+    }
+
+    /// A sign-up whose e-mail was never proved, not blocked and not Reset: the only kind of user that dies by itself.
+    pub fn is_unproved_sign_up(&self) -> bool {
+        self.email.is_some() && !self.email_held && self.block_cause.is_none() && self.activation_expires_at.is_none()
+    }
+
+    /// When an unproved sign-up dies.
+    pub fn dies_at(&self) -> Option<DateTime<Utc>> {
+        self.is_unproved_sign_up().then(|| self.created_at + Self::UNPROVED_LIFETIME)
+    }
+
+    /// Whether the user is as good as deleted: expiry holds at once, not when the sweep comes by.
+    pub fn is_dead(&self, now: DateTime<Utc>) -> bool {
+        self.dies_at().is_some_and(|end| end <= now)
+    }
+
+    /// `verifiedAt`: when the e-mail was proved or, without e-mail, when the user was first activated.
+    pub fn verified_at(&self) -> Option<DateTime<Utc>> {
+        if self.email.is_some() { self.email_verified_at } else { self.activated_at }
+    }
+
+    /// The display name; a user without one is shown by login name, e-mail or id.
+    pub fn shown_name(&self) -> String {
+        self.display_name
+            .clone()
+            .or_else(|| self.login_name.clone())
+            .or_else(|| self.email.clone())
+            .unwrap_or_else(|| self.id.to_string())
+    }
+
+    /// Whether this is an administrator.
+    pub fn is_admin(&self) -> bool {
+        self.access_level == AccessLevel::Admin
+    }
+}
+
+/// A person or a company.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum EntityType {
+    /// A person.
+    #[default]
+    Individual,
+    /// A company.
+    Business,
+}
+
+impl EntityType {
+    /// Reads the wire's word.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "individual" => Ok(Self::Individual),
+            "business" => Ok(Self::Business),
+            _ => Err("must be individual or business".into()),
+        }
+    }
+}
+
+/// Rights of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, clap::ValueEnum)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum AccessLevel {
+    /// The own account.
+    Authorized,
+    /// Every account.
+    Admin,
+}
+
+/// Who or what blocked a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum BlockCause {
+    /// An administrator: ends everything at once.
+    Admin,
+    /// Too many wrong passwords: bars password log-in only.
+    Failures,
+}

@@ -1,0 +1,197 @@
+//! Passwords and their hashes. Argon2 is named only here.
+//!
+//! Hashing is slow on purpose, so it is the cheapest way to exhaust a server. Hence no more hashes run at once than
+//! configured, on threads that may block; a bounded number of requests waits for one, for a bounded time; the memory of
+//! a finished hash is kept for the next.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, ensure};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use crate::config;
+use crate::error::{Code, Error, Result};
+use crate::random::Random;
+
+/// A password as typed. `Debug` prints a placeholder.
+#[derive(Clone, Debug)]
+pub struct Password(SecretString);
+
+impl Password {
+    /// Longest password, bytes (decisions.md section 2).
+    pub const LONGEST: usize = 1024;
+
+    /// Wraps what was typed.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into().into())
+    }
+
+    /// The text itself: for the rule and the hash.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Whether no password of ours can be this long: then there is nothing to hash.
+    pub fn is_too_long(&self) -> bool {
+        self.expose().len() > Self::LONGEST
+    }
+}
+
+impl From<SecretString> for Password {
+    fn from(text: SecretString) -> Self {
+        Self(text)
+    }
+}
+
+/// A hash in PHC form, `$argon2id$v=19$m=…`. `Debug` prints a placeholder.
+#[derive(Clone, Debug)]
+pub struct PasswordHash(SecretString);
+
+impl PasswordHash {
+    /// For the store.
+    pub fn as_str(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<String> for PasswordHash {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Hashes and verifies, within bounds.
+#[derive(Clone)]
+pub struct Hasher(Arc<Inner>);
+
+struct Inner {
+    params: Params,
+    running: Arc<Semaphore>,
+    admitted: Semaphore,
+    deadline: Duration,
+    /// Memory of finished hashes; never more pieces than hashes run at once.
+    spare_memory: Mutex<Vec<Vec<Block>>>,
+    random: Random,
+}
+
+/// Checks the section `[password]`.
+pub fn check(config: &config::Password) -> anyhow::Result<()> {
+    params(config).map(drop)
+}
+
+fn params(config: &config::Password) -> anyhow::Result<Params> {
+    ensure!(
+        config.argon2_memory_kib <= 1 << 20,
+        "bad value for `password.argon2_memory_kib`: at most 1048576 (1 GiB) is allowed",
+    );
+    Params::new(
+        config.argon2_memory_kib,
+        config.argon2_iterations,
+        config.argon2_parallelism,
+        Some(Params::DEFAULT_OUTPUT_LEN),
+    )
+    .map_err(|error| {
+        anyhow!("bad value for `password.argon2_memory_kib`, `argon2_iterations` or `argon2_parallelism`: {error}")
+    })
+}
+
+impl Hasher {
+    /// A hasher with the parameters and bounds of the section `[password]`.
+    pub fn new(config: &config::Password, random: Random) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            params: params(config)?,
+            running: Arc::new(Semaphore::new(config.max_parallel_hashes)),
+            admitted: Semaphore::new(config.max_parallel_hashes + config.max_queued_hashes),
+            deadline: Duration::from_millis(config.queue_deadline_ms),
+            spare_memory: Mutex::default(),
+            random,
+        })))
+    }
+
+    /// Hashes a new password with the present parameters and a fresh salt.
+    pub async fn hash(&self, password: &Password) -> Result<PasswordHash> {
+        let salt: [u8; 16] = self.0.random.bytes();
+        let params = self.0.params.clone();
+        let output = self.run(password.clone(), salt.to_vec(), params.clone()).await?;
+        Ok(phc(&params, &salt, &output)?.into())
+    }
+
+    /// Whether `password` is the one behind `stored`. Without a stored hash the same work is done on one that matches
+    /// nothing, so that an unknown user costs what a known one does (threats.md 1).
+    pub async fn verify(&self, password: &Password, stored: Option<&PasswordHash>) -> Result<bool> {
+        let decoy;
+        let stored = match stored {
+            Some(stored) => stored.as_str(),
+            None => {
+                decoy = phc(&self.0.params, &self.0.random.bytes::<16>(), &self.0.random.bytes::<32>())?;
+                &decoy
+            }
+        };
+        let stored = Phc::new(stored).map_err(|error| anyhow!("a stored password hash is damaged: {error}"))?;
+        let salt = stored.salt.context("a stored password hash has no salt")?;
+        let expected = stored.hash.context("a stored password hash has no output")?;
+        let params =
+            Params::try_from(&stored).map_err(|error| anyhow!("a stored password hash is damaged: {error}"))?;
+        let output = self.run(password.clone(), salt.as_ref().to_vec(), params).await?;
+        Ok(verify_slices_are_equal(&output, expected.as_bytes()).is_ok())
+    }
+
+    /// Whether a hash was made with other parameters than today's.
+    pub fn is_outdated(&self, stored: &PasswordHash) -> bool {
+        let params = Phc::new(stored.as_str()).ok().and_then(|stored| Params::try_from(&stored).ok());
+        let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+        params.is_none_or(|params| costs(&params) != costs(&self.0.params))
+    }
+
+    async fn run(&self, password: Password, salt: Vec<u8>, params: Params) -> Result<Vec<u8>> {
+        let overloaded = || Error::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(2) };
+        let _admitted = self.0.admitted.try_acquire().map_err(|_| overloaded())?;
+        let running = tokio::time::timeout(self.0.deadline, self.0.running.clone().acquire_owned())
+            .await
+            .map_err(|_| overloaded())?
+            .context("the hasher was closed")?;
+
+        let inner = self.0.clone();
+        let hash = move || {
+            // Held by the thread, not by the request: a client that hangs up does not stop the hash, so it must not
+            // make room for another one either.
+            let _running = running;
+            inner.compute(&password, &salt, &params)
+        };
+        Ok(tokio::task::spawn_blocking(hash).await.context("a hash did not finish")??)
+    }
+}
+
+impl Inner {
+    fn compute(&self, password: &Password, salt: &[u8], params: &Params) -> anyhow::Result<Vec<u8>> {
+        let spare = || self.spare_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = spare().pop().unwrap_or_default();
+        memory.resize(params.block_count(), Block::new());
+        let mut output = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+            .hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut output, &mut memory[..])
+            .map_err(|error| anyhow!("argon2: {error}"))?;
+        spare().push(memory);
+        Ok(output)
+    }
+}
+
+/// Writes a hash in PHC form.
+fn phc(params: &Params, salt: &[u8], output: &[u8]) -> anyhow::Result<String> {
+    let write = || -> Result<String, argon2::password_hash::phc::Error> {
+        Ok(Phc {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(params).map_err(|_| argon2::password_hash::phc::Error::ParamValueInvalid)?,
+            salt: Some(Salt::new(salt)?),
+            hash: Some(Output::new(output)?),
+        }
+        .to_string())
+    };
+    write().map_err(|error| anyhow!("cannot write a password hash: {error}"))
+}

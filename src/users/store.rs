@@ -1,0 +1,318 @@
+//! SQL for `users`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::password::PasswordHash;
+use super::{AccessLevel, BillingAddress, BlockCause, EntityType, User, UserId};
+
+/// `select … from users` with every column of a [`User`], and the rest of the statement behind it.
+macro_rules! select_user {
+    ($rest:tt $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            UserRow,
+            r#"select id as "id: UserId", email, email_canonical, email_held, email_verified_at, login_name,
+                      display_name, entity_type as "entity_type: EntityType",
+                      billing_address as "billing_address: Json<BillingAddress>", password_hash,
+                      activation_expires_at, activated_at, block_cause as "block_cause: BlockCause",
+                      failed_login_attempts, access_level as "access_level: AccessLevel", read_only,
+                      token_version, created_at, updated_at
+               from users "# + $rest
+            $(, $argument)*
+        )
+    };
+}
+
+/// A row as the macros see it.
+struct UserRow {
+    id: UserId,
+    email: Option<String>,
+    email_canonical: Option<String>,
+    email_held: bool,
+    email_verified_at: Option<DateTime<Utc>>,
+    login_name: Option<String>,
+    display_name: Option<String>,
+    entity_type: EntityType,
+    billing_address: Option<Json<BillingAddress>>,
+    password_hash: String,
+    activation_expires_at: Option<DateTime<Utc>>,
+    activated_at: Option<DateTime<Utc>>,
+    block_cause: Option<BlockCause>,
+    failed_login_attempts: i32,
+    access_level: AccessLevel,
+    read_only: bool,
+    token_version: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: row.id,
+            email: row.email,
+            email_canonical: row.email_canonical,
+            email_held: row.email_held,
+            email_verified_at: row.email_verified_at,
+            login_name: row.login_name,
+            display_name: row.display_name,
+            entity_type: row.entity_type,
+            billing_address: row.billing_address.map(|address| address.0),
+            password_hash: row.password_hash.into(),
+            activation_expires_at: row.activation_expires_at,
+            activated_at: row.activated_at,
+            block_cause: row.block_cause,
+            failed_login_attempts: row.failed_login_attempts,
+            access_level: row.access_level,
+            read_only: row.read_only,
+            token_version: row.token_version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+pub async fn insert(connection: &mut PgConnection, user: &User) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into users (id, email, email_canonical, email_held, email_verified_at, login_name, display_name,
+                            entity_type, billing_address, password_hash, activation_expires_at, activated_at,
+                            access_level, read_only, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        user.id.0,
+        user.email,
+        user.email_canonical,
+        user.email_held,
+        user.email_verified_at,
+        user.login_name,
+        user.display_name,
+        user.entity_type as EntityType,
+        user.billing_address.clone().map(Json) as Option<Json<BillingAddress>>,
+        user.password_hash.as_str(),
+        user.activation_expires_at,
+        user.activated_at,
+        user.access_level as AccessLevel,
+        user.read_only,
+        user.created_at,
+        user.updated_at,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub async fn find(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<User>> {
+    Ok(select_user!("where id = $1", id.0).fetch_optional(connection).await?.map(User::from))
+}
+
+/// The user, and nobody else changes it before this transaction ends.
+pub async fn find_for_update(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<User>> {
+    Ok(select_user!("where id = $1 for no key update", id.0).fetch_optional(connection).await?.map(User::from))
+}
+
+/// The user who holds an e-mail.
+pub async fn find_holder(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<Option<User>> {
+    let found = select_user!("where email_canonical = $1 and email_held", email_canonical);
+    Ok(found.fetch_optional(connection).await?.map(User::from))
+}
+
+/// The user whom an e-mail names: its holder, else the newest sign-up with it.
+pub async fn find_by_email(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<Option<User>> {
+    let found = select_user!(
+        "where email_canonical = $1 order by email_held desc, created_at desc, id limit 1",
+        email_canonical
+    );
+    Ok(found.fetch_optional(connection).await?.map(User::from))
+}
+
+pub async fn find_by_login_name(connection: &mut PgConnection, name: &str) -> sqlx::Result<Option<User>> {
+    Ok(select_user!("where lower(login_name) = lower($1)", name).fetch_optional(connection).await?.map(User::from))
+}
+
+/// All users in the order of their making, `at_most`, after this one.
+pub async fn list(
+    connection: &mut PgConnection,
+    after: Option<(DateTime<Utc>, UserId)>,
+    at_most: i64,
+) -> sqlx::Result<Vec<User>> {
+    let (created_at, id) = after.unzip();
+    let rows = select_user!(
+        "where $1::timestamptz is null or (created_at, id) > ($1, $2) order by created_at, id limit $3",
+        created_at,
+        id.map(|id| id.0),
+        at_most,
+    );
+    Ok(rows.fetch_all(connection).await?.into_iter().map(User::from).collect())
+}
+
+/// Makes everybody who decides about this e-mail wait until this transaction ends.
+///
+/// Proving an address deletes its other claimants; two of them at once would each hold a row that the other deletes.
+pub async fn lock_email(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('email:' || $1, 0))", email_canonical)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Makes everybody who might take away the last administrator wait until this transaction ends.
+pub async fn lock_admins(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('administrators', 0))")
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Whether there is an active administrator with full rights besides this user.
+pub async fn find_other_active_admin(connection: &mut PgConnection, id: UserId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+               select from users
+               where access_level = 'admin' and id <> $1 and not read_only and blocked_at is null
+                 and activation_expires_at is null and (email is null or email_verified_at is not null)
+           ) as "found!""#,
+        id.0,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+pub async fn mark_email_verified(connection: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update users set email_held = true, email_verified_at = $2, updated_at = $2 where id = $1",
+        id.0,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Deletes the unproved sign-ups that claimed an address which now belongs to `winner`.
+pub async fn delete_other_claimants(
+    connection: &mut PgConnection,
+    winner: UserId,
+    email_canonical: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from users where email_canonical = $2 and id <> $1 and not email_held
+         and blocked_at is null and activation_expires_at is null",
+        winner.0,
+        email_canonical,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Deletes sign-ups made before `before` that nobody proved.
+pub async fn delete_unproved(connection: &mut PgConnection, before: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
+    sqlx::query!(
+        "delete from users where id in (
+             select id from users
+             where email_canonical is not null and not email_held and created_at <= $1
+               and blocked_at is null and activation_expires_at is null
+             limit $2 for update skip locked)",
+        before,
+        at_most,
+    )
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Sets a password, if the present one is still `old`; answers the user's new token version.
+pub async fn update_password(
+    connection: &mut PgConnection,
+    id: UserId,
+    old: &PasswordHash,
+    new: &PasswordHash,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "update users
+         set password_hash = $3, activation_expires_at = null, activated_at = coalesce(activated_at, $4),
+             failed_login_attempts = 0, token_version = token_version + 1, updated_at = $4
+         where id = $1 and password_hash = $2
+         returning token_version",
+        id.0,
+        old.as_str(),
+        new.as_str(),
+        now,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Replaces a hash by a stronger one of the same password; nothing that the user can see changes.
+pub async fn update_hash(
+    connection: &mut PgConnection,
+    id: UserId,
+    old: &PasswordHash,
+    new: &PasswordHash,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update users set password_hash = $3 where id = $1 and password_hash = $2",
+        id.0,
+        old.as_str(),
+        new.as_str(),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub async fn update_level(
+    connection: &mut PgConnection,
+    id: UserId,
+    level: AccessLevel,
+    read_only: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update users set access_level = $2, read_only = $3, updated_at = $4 where id = $1",
+        id.0,
+        level as AccessLevel,
+        read_only,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Counts a wrong password; answers how many there are now.
+pub async fn mark_failed_login(connection: &mut PgConnection, id: UserId) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        "update users set failed_login_attempts = failed_login_attempts + 1 where id = $1
+         returning failed_login_attempts",
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await
+    .map(Option::unwrap_or_default)
+}
+
+pub async fn mark_successful_login(connection: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
+    sqlx::query!("update users set failed_login_attempts = 0 where id = $1 and failed_login_attempts <> 0", id.0)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+pub async fn mark_blocked(
+    connection: &mut PgConnection,
+    id: UserId,
+    cause: BlockCause,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update users set blocked_at = $3, block_cause = $2, updated_at = $3 where id = $1 and blocked_at is null",
+        id.0,
+        cause as BlockCause,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

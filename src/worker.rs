@@ -1,0 +1,46 @@
+//! The shape of everything that runs beside the requests: one unit of work that tests call, and one loop around it.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A background job made of steps.
+pub trait Worker: Send + Sync + 'static {
+    /// What the log calls it.
+    const NAME: &'static str;
+
+    /// Does what is due, once, and says how long nothing will be (it may be woken earlier by [`Worker::woken`]).
+    fn step(&self) -> impl Future<Output = crate::error::Result<Duration>> + Send;
+
+    /// Resolves when there is something to do before the pause is over.
+    fn woken(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+}
+
+/// Runs `worker` until `stop`; a failing step is logged and tried again, more and more slowly.
+pub fn spawn<W: Worker>(worker: W, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut failures = 0u32;
+        while !stop.is_cancelled() {
+            let pause = match worker.step().await {
+                Ok(pause) => {
+                    failures = 0;
+                    pause
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    let pause = Duration::from_millis(250u64 << failures.min(7));
+                    tracing::warn!(worker = W::NAME, error = ?error, retry_in = ?pause, "a background step failed");
+                    pause
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = worker.woken(), if failures == 0 => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    })
+}
