@@ -195,12 +195,20 @@ impl Config {
     /// # Errors
     /// One that names the key, where it was set, and what is allowed.
     pub fn load(overrides: &Overrides) -> anyhow::Result<Self> {
-        Self::from_table(sources::merged(overrides, std::env::vars())?)
+        Self::load_from(overrides, sources::environment())
+    }
+
+    /// [`Config::load`] with an environment of one's own.
+    pub fn load_from(
+        overrides: &Overrides,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> anyhow::Result<Self> {
+        Self::from_table(sources::merged(overrides, environment)?)
     }
 
     /// The same as TOML, secrets masked: what `bloq-accounts config` prints.
     pub fn show(overrides: &Overrides) -> anyhow::Result<String> {
-        let table = sources::merged(overrides, std::env::vars())?;
+        let table = sources::merged(overrides, sources::environment())?;
         let config = Self::from_table(table.clone())?;
         sources::masked(table, &config)
     }

@@ -24,6 +24,11 @@ pub struct Overrides {
     pub listen: Option<String>,
 }
 
+/// The process's environment, as far as it is text.
+pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// All sources merged into one table that has every key.
 pub(super) fn merged(
     overrides: &Overrides,

@@ -1,0 +1,176 @@
+//! A server of the test's own, on a free port, with a clock that stands still.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bloq_accounts::app::{App, Workers};
+use bloq_accounts::clock::Clock;
+use bloq_accounts::config::{Config, Overrides};
+use bloq_accounts::mail::Courier;
+use bloq_accounts::random::Random;
+use bloq_accounts::worker::Worker;
+use bloq_accounts::{http, server};
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::Method;
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::call::Call;
+use super::database::Database;
+use super::mailbox::Mailbox;
+
+/// A running server and all that a test may do to it.
+pub struct TestApp {
+    pub app: App,
+    pub address: SocketAddr,
+    pub clock: Clock,
+    pub config: Config,
+    courier: Courier,
+    sweeper: bloq_accounts::sweeper::Sweeper,
+    client: reqwest::Client,
+    stop: CancellationToken,
+    running: [JoinHandle<()>; 2],
+    database: Arc<Database>,
+    folder: Arc<TempDir>,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A server with another configuration than the tests' usual one.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let overrides = Overrides { data_dir: Some(folder.path().into()), ..Overrides::default() };
+        let nothing = std::iter::empty();
+        let mut config = Config::load_from(&overrides, nothing).expect("the defaults are a configuration");
+        config.server.public_url = "https://accounts.example".into();
+        config.tokens.issuer = "https://accounts.example".into();
+        config.server.master_key = "0f".repeat(32).into();
+        config.server.listen = ([127, 0, 0, 1], 0).into();
+        // A hash of the real parameters takes half a second of every test.
+        config.password.argon2_memory_kib = 64;
+        config.password.argon2_iterations = 1;
+        config.database.max_connections = 6;
+        change(&mut config);
+        let noon = DateTime::parse_from_rfc3339("2026-03-05T12:00:00.123Z").expect("a time").to_utc();
+        Self::run(config, Clock::frozen(noon), Arc::new(Database::new().await), folder).await
+    }
+
+    /// Another server on the same database, at the same time: a replica.
+    pub async fn replica(&self) -> Self {
+        Self::run(self.config.clone(), self.clock.clone(), self.database.clone(), self.folder.clone()).await
+    }
+
+    /// Stops the server in order and starts it again on the same database.
+    pub async fn restart(self) -> Self {
+        let (config, clock) = (self.config.clone(), self.clock.clone());
+        let (database, folder) = (self.database.clone(), self.folder.clone());
+        self.stop().await;
+        Self::run(config, clock, database, folder).await
+    }
+
+    /// Stops the server in order: open requests, then their events.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for part in &mut self.running {
+            part.await.expect("no part of the server panics");
+        }
+    }
+
+    async fn run(config: Config, clock: Clock, database: Arc<Database>, folder: Arc<TempDir>) -> Self {
+        let (app, Workers { writer, courier, sweeper, partitions: _ }) =
+            App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
+        let listener = server::bind(config.server.listen).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        // The writer outlives the listener by the order in which `stop` waits for them.
+        let stop_writer = CancellationToken::new();
+        let writer = writer.spawn(stop_writer.clone());
+        let serving = {
+            let (router, config, stop) = (http::router(app.clone()), config.server.clone(), stop.clone());
+            tokio::spawn(async move {
+                server::accept(listener, router, &config, stop).await;
+                stop_writer.cancel();
+            })
+        };
+        Self {
+            app,
+            address,
+            clock,
+            config,
+            courier,
+            sweeper,
+            client: reqwest::Client::builder().user_agent("tests/1.0").build().expect("a client"),
+            stop,
+            running: [serving, writer],
+            database,
+            folder,
+        }
+    }
+
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        Call(self.client.request(method, format!("http://{}{path}", self.address)))
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
+    }
+
+    pub fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    /// The database behind the server, to look for traces.
+    pub fn pool(&self) -> &PgPool {
+        &self.app.pool
+    }
+
+    /// Where the database is, for what a test starts beside the server.
+    pub fn database_url(&self) -> &str {
+        &self.database.url
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+    }
+
+    /// Sends every mail that is due, as the courier would, and answers how many there were.
+    pub async fn deliver_mail(&self) -> usize {
+        let mut delivered = 0;
+        while self.courier.deliver_one().await.expect("the courier works") {
+            delivered += 1;
+        }
+        delivered
+    }
+
+    /// The mails that were sent so far.
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox::open(&self.config.data_dir.join("mail"))
+    }
+
+    /// Does what the sweeper does every minute.
+    pub async fn sweep(&self) {
+        self.sweeper.step().await.expect("the sweeper works");
+    }
+
+    /// One number from the database.
+    pub async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(self.pool()).await.expect("the query of the test")
+    }
+}

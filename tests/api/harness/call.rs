@@ -1,0 +1,94 @@
+//! One request, and what came back.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+/// A request under construction; await it to send it.
+pub struct Call(pub reqwest::RequestBuilder);
+
+impl Call {
+    pub fn bearer(self, token: &str) -> Self {
+        Self(self.0.bearer_auth(token))
+    }
+
+    pub fn basic(self, name: &str, password: &str) -> Self {
+        Self(self.0.basic_auth(name, Some(password)))
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        Self(self.0.json(body))
+    }
+
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.body(body))
+    }
+}
+
+impl IntoFuture for Call {
+    type Output = Answer;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async {
+            let response = self.0.send().await.expect("the server answers");
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Answer { status, headers, text: response.text().await.expect("a body of text") }
+        })
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body; fails the test when it is not JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// A header as text, empty when it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("an ASCII header"))
+    }
+
+    /// Status and code in one, as most refusals are checked: `(401, "InvalidCredentials")`.
+    pub fn refusal(&self) -> (u16, String) {
+        (self.status, self.json()["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The fields that `details` names, in order of the alphabet.
+    pub fn bad_fields(&self) -> Vec<String> {
+        let body = self.json();
+        let details = body["details"].as_array().cloned().unwrap_or_default();
+        let mut fields: Vec<String> =
+            details.iter().map(|problem| problem["field"].as_str().expect("a field").to_owned()).collect();
+        fields.sort();
+        fields
+    }
+
+    /// Fails the test unless the status is this one; gives the answer back.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// Fails the test unless this is the refusal; gives the answer back.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!(self.refusal(), (status, code.to_owned()), "{self:?}");
+        self
+    }
+}

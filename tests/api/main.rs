@@ -1,0 +1,14 @@
+//! The service as its users meet it: over a real listener, on a real Postgres, with a clock that the test moves.
+//!
+//! One file per room, with the room's name. A test is a sentence about people: who, one act, what comes back and what is
+//! left behind.
+
+mod harness;
+
+mod auth;
+mod client_keys;
+mod events;
+mod http;
+mod signing_keys;
+mod users;
+mod verification;
