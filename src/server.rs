@@ -12,7 +12,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -23,21 +24,51 @@ use crate::{http, worker};
 /// How long a connection may take to send the head of a request, and so how long it may idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Opens the REST door's address.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; choose another address with --listen"))
+/// The REST door: open from the first moment, with an answer for everybody.
+///
+/// Until there is an [`App`] behind it, it tells probes that it lives and everybody else that the database is not there
+/// yet. An orchestrator sees a server that is starting instead of one that is missing.
+pub struct Door {
+    address: SocketAddr,
+    router: watch::Sender<Router>,
+    accepting: JoinHandle<()>,
 }
 
-/// Serves until `stop`, then finishes what is under way: requests first, then their events, then the workers.
-pub async fn run(
-    listener: TcpListener,
-    app: App,
-    workers: Workers,
-    config: &config::Server,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+impl Door {
+    /// Listens, and serves until `stop`; then finishes what is under way.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn open(config: &config::Server, stop: CancellationToken) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; choose another address with --listen", config.listen))?;
+        let address = listener.local_addr()?;
+        let (router, current) = watch::channel(http::starting());
+        let accepting = tokio::spawn(accept(listener, current, config.clone(), stop));
+        Ok(Self { address, router, accepting })
+    }
+
+    /// Where it listens; with the real port where the configuration said 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets requests through to the rooms, also those of connections that are open already.
+    pub fn lead_to(&self, app: App) {
+        drop(self.router.send_replace(http::router(app)));
+    }
+
+    /// Resolves when the door is closed and the last request is answered.
+    pub async fn closed(&mut self) {
+        // A panic in the accept loop ends the server like a stop does.
+        (&mut self.accepting).await.ok();
+    }
+}
+
+/// Runs the workers and serves until the door closes, then finishes what is under way: requests first, then their
+/// events.
+pub async fn run(mut door: Door, app: App, workers: Workers) -> anyhow::Result<()> {
     let (stop_workers, stop_writer) = (CancellationToken::new(), CancellationToken::new());
     let Workers { writer, courier, partitions, sweeper } = workers;
     let mut writer = writer.spawn(stop_writer.clone());
@@ -47,9 +78,9 @@ pub async fn run(
         worker::spawn(sweeper, stop_workers.clone()),
     ];
 
-    let router = http::router(app);
+    door.lead_to(app);
     let outcome = tokio::select! {
-        () = accept(listener, router, config, stop) => Ok(()),
+        () = door.closed() => Ok(()),
         // Without its writer the server could answer nothing: better to end and be started again.
         ended = &mut writer => Err(anyhow::anyhow!("the event writer ended: {ended:?}")),
     };
@@ -66,7 +97,12 @@ pub async fn run(
 }
 
 /// Accepts connections until `stop`, then gives open requests a bounded time to finish.
-pub async fn accept(listener: TcpListener, router: Router, config: &config::Server, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    router: watch::Receiver<Router>,
+    config: config::Server,
+    stop: CancellationToken,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
@@ -101,7 +137,8 @@ pub async fn accept(listener: TcpListener, router: Router, config: &config::Serv
         let router = router.clone();
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request)
+            let router = router.borrow().clone();
+            router.oneshot(request)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);

@@ -117,7 +117,7 @@ fn run(command: Command, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve { .. } => serve::run(config).await,
+            Command::Serve { .. } => serve::run(config, overrides).await,
             Command::Migrate { check } => migrate::run(&config, check).await,
             Command::Admin(command) => admin::run(&config, command).await,
             Command::Openapi | Command::Config => Ok(ExitCode::SUCCESS),

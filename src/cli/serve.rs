@@ -1,22 +1,32 @@
 //! `bloq-accounts serve`
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::database;
-use crate::app::App;
+use crate::app::{App, Workers};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::db::embedded::{Embedded, Holder};
 use crate::random::Random;
-use crate::{data_dir, server};
+use crate::server::Door;
+use crate::{data_dir, db, server};
+
+/// How long to wait before another try to reach the configured database.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM or Ctrl-C.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
-    let listener = server::bind(config.server.listen).await?;
+    let door = Door::open(&config.server, stop.clone()).await?;
+    if config.server.listen.port() == 0 {
+        // What is derived from the address must know the real port.
+        let listen = Some(door.address().to_string());
+        config = Config::load(&Overrides { listen, ..overrides.clone() })?;
+    }
     data_dir::prepare(&config.data_dir)?;
     let embedded = match config.database_url() {
         Some(_) => None,
@@ -24,22 +34,40 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     let url = embedded.as_ref().map(Embedded::url).or(config.database_url()).unwrap_or_default();
 
-    let outcome = async {
-        let (app, workers) = App::build(&config, url, Clock::System, Random::default()).await?;
-        let address = listener.local_addr()?;
-        println!(
-            "bloq-accounts {} listens on http://{address}, data in {}, docs at {}/docs",
-            env!("CARGO_PKG_VERSION"),
-            config.data_dir.display(),
-            config.server.public_url,
-        );
-        server::run(listener, app, workers, &config.server, stop).await
-    }
-    .await;
+    let outcome = tokio::select! {
+        built = build(&config, url) => match built {
+            Ok((app, workers)) => {
+                println!(
+                    "bloq-accounts {} listens on http://{}, data in {}, docs at {}/docs",
+                    env!("CARGO_PKG_VERSION"),
+                    door.address(),
+                    config.data_dir.display(),
+                    config.server.public_url,
+                );
+                server::run(door, app, workers).await
+            }
+            Err(error) => Err(error),
+        },
+        // Stopped before it was ready.
+        () = stop.cancelled() => Ok(()),
+    };
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Builds the app, and waits for a database that is not there yet: machines that start together do not start in order.
+async fn build(config: &Config, url: &str) -> anyhow::Result<(App, Workers)> {
+    loop {
+        match App::build(config, url, Clock::System, Random::default()).await {
+            Err(error) if db::is_unreachable(&error) => {
+                tracing::warn!(error = format!("{error:#}"), retry_in = ?RETRY, "waiting for the database");
+                tokio::time::sleep(RETRY).await;
+            }
+            built => return built,
+        }
+    }
 }
 
 /// A token that is cancelled by the first SIGTERM or Ctrl-C; the second one ends the process on the spot.

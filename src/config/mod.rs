@@ -4,7 +4,7 @@
 
 mod sources;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -231,7 +231,14 @@ impl Config {
         self.data_dir = std::path::absolute(&self.data_dir)
             .with_context(|| format!("bad value for `data_dir`: {}", self.data_dir.display()))?;
         if self.server.public_url.is_empty() {
-            self.server.public_url = format!("http://{}", self.server.listen);
+            let mut address = self.server.listen;
+            // "Every address" is one to listen on, not one to go to.
+            match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            self.server.public_url = format!("http://{address}");
         }
         self.server.public_url.truncate(self.server.public_url.trim_end_matches('/').len());
         if self.tokens.issuer.is_empty() {

@@ -117,6 +117,11 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// Whether the reason of a failure is a database that cannot be reached (yet).
+pub fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<sqlx::Error>().is_some_and(is_away))
+}
+
 /// Whether an error says that the database is gone, not that a statement is wrong.
 fn is_away(error: &sqlx::Error) -> bool {
     match error {

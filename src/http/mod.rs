@@ -27,6 +27,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
 use crate::error::{Code, Error};
+use crate::random::Random;
 use crate::{auth, client_keys, events, signing_keys, users, verification};
 
 /// Every route of every room, and its description.
@@ -69,6 +70,15 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
         .layer(layers)
         .with_state(app)
+}
+
+/// What is behind the door before there is an [`App`]: a process that lives and cannot serve yet. These requests are no
+/// events; there is no database to hold them.
+pub fn starting() -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(Random::default(), request_id::assign))
+        .layer(from_fn(error::render));
+    Router::new().merge(probes::live_router()).fallback(async || Error::database_unavailable()).layer(layers)
 }
 
 fn on_panic(payload: Box<dyn Any + Send>) -> Response {

@@ -1,8 +1,8 @@
 //! `GET /`, `GET /health/live` and `GET /health/ready`: for clients and machines that ask whether we are there.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,6 +15,11 @@ use crate::http::openapi::Anywhere;
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(root)).routes(routes!(live)).routes(routes!(ready))
+}
+
+/// The one probe that needs no [`App`].
+pub fn live_router() -> Router {
+    Router::new().route("/health/live", get(live))
 }
 
 /// What this is.
@@ -49,8 +54,8 @@ struct HealthResponse {
     tag = "Service",
     responses((status = 200, description = "It runs", body = HealthResponse))
 )]
-async fn live() -> (StatusCode, Json<HealthResponse>) {
-    (StatusCode::OK, Json(HealthResponse { status: "ok" }))
+async fn live() -> Json<HealthResponse> {
+    Json(HealthResponse { status: "ok" })
 }
 
 /// Whether requests can be served

@@ -8,8 +8,8 @@ use bloq_accounts::clock::Clock;
 use bloq_accounts::config::{Config, Overrides};
 use bloq_accounts::mail::Courier;
 use bloq_accounts::random::Random;
+use bloq_accounts::server::Door;
 use bloq_accounts::worker::Worker;
-use bloq_accounts::{http, server};
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use sqlx::PgPool;
@@ -84,19 +84,17 @@ impl TestApp {
     async fn run(config: Config, clock: Clock, database: Arc<Database>, folder: Arc<TempDir>) -> Self {
         let (app, Workers { writer, courier, sweeper, partitions: _ }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
-        let listener = server::bind(config.server.listen).await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
+        let mut door = Door::open(&config.server, stop.clone()).await.expect("a free port");
+        let address = door.address();
+        door.lead_to(app.clone());
         // The writer outlives the listener by the order in which `stop` waits for them.
         let stop_writer = CancellationToken::new();
         let writer = writer.spawn(stop_writer.clone());
-        let serving = {
-            let (router, config, stop) = (http::router(app.clone()), config.server.clone(), stop.clone());
-            tokio::spawn(async move {
-                server::accept(listener, router, &config, stop).await;
-                stop_writer.cancel();
-            })
-        };
+        let serving = tokio::spawn(async move {
+            door.closed().await;
+            stop_writer.cancel();
+        });
         Self {
             app,
             address,

@@ -1,0 +1,142 @@
+//! The rules: who comes to be a user, what proves what, which password opens the door.
+
+mod passwords;
+mod proof;
+mod sign_up;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::password::{Hasher, Password};
+use super::password_rule::PasswordRule;
+use super::{AccessLevel, Login, State, User, UserId, email, store};
+use crate::clock::Clock;
+use crate::config;
+use crate::db::Pool;
+use crate::error::{Code, Error, Problem, Result};
+use crate::mail::Mail;
+use crate::random::Random;
+use crate::tokens::Tokens;
+use crate::verification::Verification;
+
+pub use sign_up::{NewName, NewUser, SignUp};
+
+/// The users.
+#[derive(Clone)]
+pub struct Users {
+    pool: Pool,
+    hasher: Hasher,
+    rule: PasswordRule,
+    max_failed_logins: i32,
+    verification: Verification,
+    mail: Mail,
+    tokens: Tokens,
+    clock: Clock,
+    random: Random,
+}
+
+/// Where a request came from, for the mail that tells of it.
+pub struct Origin(pub Option<String>);
+
+impl Users {
+    /// The users of this database.
+    #[expect(clippy::too_many_arguments, reason = "called once, where every part has its name")]
+    pub fn new(
+        pool: Pool,
+        hasher: Hasher,
+        config: &config::Password,
+        verification: Verification,
+        mail: Mail,
+        tokens: Tokens,
+        clock: Clock,
+        random: Random,
+    ) -> Self {
+        Self {
+            pool,
+            hasher,
+            rule: PasswordRule { min_entropy: config.min_entropy },
+            max_failed_logins: config.max_failed_logins,
+            verification,
+            mail,
+            tokens,
+            clock,
+            random,
+        }
+    }
+
+    /// Judges a new password by the rule, for a door that has other problems to report with it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn judge(&self, password: &Password, email: Option<&str>, display_name: Option<&str>) -> Result<(), String> {
+        self.rule.judge(password, email.map(email::local_part).into_iter().chain(display_name))
+    }
+
+    /// The user with this id.
+    pub async fn find(&self, id: UserId) -> Result<Option<User>> {
+        Ok(store::find(&mut *self.pool.acquire().await?, id).await?)
+    }
+
+    /// The user whom an operator names.
+    pub async fn find_named(&self, login: &Login) -> Result<Option<User>> {
+        self.find_by_login(&mut *self.pool.acquire().await?, login).await
+    }
+
+    /// A page of all users, oldest first.
+    pub async fn list(&self, after: Option<&User>, at_most: i64) -> Result<Vec<User>> {
+        let after = after.map(|user| (user.created_at, user.id));
+        Ok(store::list(&mut *self.pool.acquire().await?, after, at_most).await?)
+    }
+
+    /// Makes everybody who changes this user wait until the transaction ends; for rooms that count a user's things.
+    pub async fn lock(&self, connection: &mut PgConnection, id: UserId) -> Result<()> {
+        store::find_for_update(connection, id).await?.map(drop).ok_or_else(|| Code::Unauthorized.into())
+    }
+
+    /// Gives or takes rights; the last active administrator keeps them.
+    pub async fn set_level(&self, id: UserId, level: AccessLevel, read_only: bool) -> Result<User> {
+        let mut tx = self.pool.begin().await?;
+        store::lock_admins(&mut tx).await?;
+        let user = store::find_for_update(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        if level != AccessLevel::Admin || read_only {
+            self.refuse_last_admin(&mut tx, &user).await?;
+        }
+        store::update_level(&mut tx, id, level, read_only, self.clock.now()).await?;
+        let user = store::find(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        tx.commit().await?;
+        Ok(user)
+    }
+
+    /// To be asked under [`store::lock_admins`] before an administrator is taken away.
+    async fn refuse_last_admin(&self, tx: &mut PgConnection, user: &User) -> Result<()> {
+        let is_active_admin = user.is_admin() && !user.read_only && user.state() == State::Active;
+        if is_active_admin && !store::find_other_active_admin(tx, user.id).await? {
+            return Err(Code::LastAdmin.into());
+        }
+        Ok(())
+    }
+
+    /// Deletes sign-ups that nobody proved in time. Returns how many, `at_most` a call.
+    pub async fn sweep(&self, at_most: i64) -> Result<u64> {
+        let before = self.clock.now() - User::UNPROVED_LIFETIME;
+        Ok(store::delete_unproved(&mut *self.pool.acquire().await?, before, at_most).await?)
+    }
+
+    async fn find_by_login(&self, connection: &mut PgConnection, login: &Login) -> Result<Option<User>> {
+        Ok(match login {
+            Login::Id(id) => store::find(connection, *id).await?,
+            Login::Email(email) => store::find_by_email(connection, email.canonical()).await?,
+            Login::Name(name) => store::find_by_login_name(connection, name.as_str()).await?,
+            Login::Nobody => None,
+        })
+    }
+}
+
+fn weak(field: &str, reason: String) -> Error {
+    Error::invalid(Code::WeakPassword, Problem::new(field, reason))
+}
+
+/// An instant as a mail shows it.
+fn minute(instant: DateTime<Utc>) -> String {
+    instant.format("%Y-%m-%d %H:%M UTC").to_string()
+}

@@ -1,0 +1,127 @@
+//! Which password opens the door, and how it is replaced.
+
+use uuid::Uuid;
+
+use super::{Users, weak};
+use crate::error::{Code, Error, Problem, Result};
+use crate::events::Draft;
+use crate::users::password::Password;
+use crate::users::{BlockCause, Login, State, User, UserId, email, store};
+
+impl Users {
+    /// Who it is that logs in with this password, through whichever door.
+    ///
+    /// A wrong name, a wrong password and the right password of an unproved e-mail are one refusal after one hash;
+    /// what state a user is in is told only to the bearer of the right password (threats.md 2).
+    pub async fn check_password(&self, login: &Login, password: &Password, draft: &Draft) -> Result<User> {
+        let (user, is_right) = self.verify_password(login, password, draft).await?;
+        let now = self.clock.now();
+        let Some(user) = user.filter(|user| is_right && !user.is_dead(now)) else {
+            return Err(Code::InvalidCredentials.into());
+        };
+        match (user.state(), user.activation_expires_at) {
+            (State::Blocked, _) => Err(Code::UserBlocked.into()),
+            (_, Some(end)) if end > now => Err(Code::ActivationRequired.into()),
+            (State::WaitingForActivation, _) => Err(Code::InvalidCredentials.into()),
+            (State::Active, _) => {
+                self.welcome(&user, password).await?;
+                Ok(user)
+            }
+        }
+    }
+
+    /// One hash, whoever is named and whether or not there is such a user; a wrong one is counted.
+    async fn verify_password(&self, login: &Login, password: &Password, draft: &Draft) -> Result<(Option<User>, bool)> {
+        let user = self.find_by_login(&mut *self.pool.acquire().await?, login).await?;
+        if let Some(user) = &user {
+            draft.concerns(user.id);
+        }
+        if password.is_too_long() {
+            return Ok((user, false));
+        }
+        let is_right = self.hasher.verify(password, user.as_ref().map(|user| &user.password_hash)).await?;
+        if let Some(user) = user.as_ref().filter(|user| !is_right && user.email.is_none()) {
+            self.count_failure(user.id).await?;
+        }
+        Ok((user, is_right))
+    }
+
+    /// An account without an e-mail blocks itself after too many wrong passwords, unless it is the last administrator:
+    /// strangers must not be able to lock everybody out.
+    async fn count_failure(&self, id: UserId) -> Result<()> {
+        let failures = store::mark_failed_login(&mut *self.pool.acquire().await?, id).await?;
+        if failures <= self.max_failed_logins {
+            return Ok(());
+        }
+        let mut tx = self.pool.begin().await?;
+        store::lock_admins(&mut tx).await?;
+        if let Some(user) = store::find_for_update(&mut tx, id).await?
+            && self.refuse_last_admin(&mut tx, &user).await.is_ok()
+        {
+            store::mark_blocked(&mut tx, id, BlockCause::Failures, self.clock.now()).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// After a right password: forget the wrong ones, and bring an old hash up to date.
+    async fn welcome(&self, user: &User, password: &Password) -> Result<()> {
+        if user.failed_login_attempts != 0 {
+            store::mark_successful_login(&mut *self.pool.acquire().await?, user.id).await?;
+        }
+        if self.hasher.is_outdated(&user.password_hash) {
+            let new = self.hasher.hash(password).await?;
+            let mut connection = self.pool.acquire().await?;
+            store::update_hash(&mut connection, user.id, &user.password_hash, &new).await?;
+        }
+        Ok(())
+    }
+
+    /// Exchanges an activation password for a real one.
+    pub async fn activate(&self, login: &Login, activation: &Password, new: &Password, draft: &Draft) -> Result<User> {
+        let (user, is_right) = self.verify_password(login, activation, draft).await?;
+        let now = self.clock.now();
+        let is_open = |user: &User| user.activation_expires_at.is_some_and(|end| end > now);
+        let Some(user) = user.filter(|user| is_right && is_open(user)) else {
+            return Err(Code::InvalidCredentials.into());
+        };
+        if user.state() == State::Blocked {
+            return Err(Code::UserBlocked.into());
+        }
+        self.judge_new(&user, activation, new)?;
+        self.set_password(&user, new, None).await?.ok_or_else(|| Code::InvalidCredentials.into())
+    }
+
+    /// Changes the password of a user who knows the old one. Every other account token dies; `keep` lives.
+    pub async fn change_password(&self, user: &User, keep: Uuid, old: &Password, new: &Password) -> Result<User> {
+        let wrong = || Error::invalid(Code::InvalidPassword, Problem::new("oldPassword", "is wrong"));
+        if old.is_too_long() || !self.hasher.verify(old, Some(&user.password_hash)).await? {
+            return Err(wrong());
+        }
+        self.judge_new(user, old, new)?;
+        // Somebody who changed it meanwhile has made `old` wrong.
+        self.set_password(user, new, Some(keep)).await?.ok_or_else(wrong)
+    }
+
+    fn judge_new(&self, user: &User, old: &Password, new: &Password) -> Result<()> {
+        if new.expose() == old.expose() {
+            return Err(weak("newPassword", "it is the old password".into()));
+        }
+        let known = user.email.as_deref().map(email::local_part);
+        let known = known.into_iter().chain(user.display_name.as_deref()).chain(user.login_name.as_deref());
+        self.rule.judge(new, known).map_err(|reason| weak("newPassword", reason))
+    }
+
+    /// `None` when the password of the row is not the one that was checked any more.
+    async fn set_password(&self, user: &User, new: &Password, keep: Option<Uuid>) -> Result<Option<User>> {
+        let hash = self.hasher.hash(new).await?;
+        let mut tx = self.pool.begin().await?;
+        let now = self.clock.now();
+        let Some(version) = store::update_password(&mut tx, user.id, &user.password_hash, &hash, now).await? else {
+            return Ok(None);
+        };
+        self.tokens.revoke_others(&mut tx, user.id, keep, version).await?;
+        let user = store::find(&mut tx, user.id).await?;
+        tx.commit().await?;
+        Ok(user)
+    }
+}

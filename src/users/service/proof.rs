@@ -1,0 +1,111 @@
+//! How an e-mail is proved, and who keeps it.
+
+use sqlx::PgConnection;
+
+use super::{Origin, Users, minute};
+use crate::db;
+use crate::error::{Code, Error, Result};
+use crate::events::Draft;
+use crate::mail::Letter;
+use crate::secret::PlainSecret;
+use crate::users::{Login, User, UserId, email, store};
+use crate::verification::{Purpose, Verification};
+
+impl Users {
+    /// Proves the e-mail of the user whom `login` names by the token of a mail. The first who proves an address keeps
+    /// it, and its other claimants die. Again with the used token answers the same.
+    pub async fn verify_email(&self, login: &Login, token: &PlainSecret, draft: &Draft) -> Result<User> {
+        let refused = || Error::from(Code::InvalidToken);
+        let mut tx = self.pool.begin().await?;
+        let claim = self.verification.find(&mut tx, token, Purpose::EmailVerification).await?;
+        let user = match &claim {
+            Some(claim) => store::find(&mut tx, claim.user).await?,
+            None => self.find_by_login(&mut tx, login).await?,
+        };
+        let now = self.clock.now();
+        let user = user.filter(|user| !user.is_dead(now) && is_named_by(user, login)).ok_or_else(refused)?;
+        draft.concerns(user.id);
+        let claim = claim.ok_or_else(refused)?;
+        if claim.is_used {
+            return Ok(user);
+        }
+
+        let canonical = user.email_canonical.clone().ok_or_else(refused)?;
+        store::lock_email(&mut tx, &canonical).await?;
+        if !self.verification.consume(&mut tx, token, user.id, Purpose::EmailVerification).await? {
+            // Somebody was faster: with this very token, or by proving the same address for another sign-up.
+            let claim = self.verification.find(&mut tx, token, Purpose::EmailVerification).await?;
+            return match claim {
+                Some(_) => store::find(&mut tx, user.id).await?.ok_or_else(refused),
+                None => Err(refused()),
+            };
+        }
+        self.prove(&mut tx, user.id, &canonical).await.map_err(|error| match error {
+            Error::Refused(Code::EmailTaken) => refused(),
+            error => error,
+        })?;
+        let user = store::find(&mut tx, user.id).await?.ok_or_else(refused)?;
+        tx.commit().await?;
+        Ok(user)
+    }
+
+    /// Takes an operator's word for the e-mail of a user.
+    pub async fn verify_by_operator(&self, id: UserId) -> Result<User> {
+        let mut tx = self.pool.begin().await?;
+        let user = store::find(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        if !user.is_email_proved()
+            && let Some(canonical) = &user.email_canonical
+        {
+            store::lock_email(&mut tx, canonical).await?;
+            self.prove(&mut tx, id, canonical).await?;
+        }
+        let user = store::find(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        tx.commit().await?;
+        Ok(user)
+    }
+
+    async fn prove(&self, tx: &mut PgConnection, id: UserId, canonical: &str) -> Result<()> {
+        let proved = store::mark_email_verified(tx, id, self.clock.now()).await;
+        db::on_constraint(proved, &[("users_email_key", Code::EmailTaken)])?;
+        Ok(store::delete_other_claimants(tx, id, canonical).await?)
+    }
+
+    /// Sends a fresh verification mail to the user whom `login` names, if there is one who can use it. Says nothing
+    /// about that.
+    pub async fn resend_proof(&self, login: &Login, origin: &Origin, draft: &Draft) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        let Some(user) = self.find_by_login(&mut tx, login).await? else { return Ok(()) };
+        draft.concerns(user.id);
+        if !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now()) {
+            self.ask_for_proof(&mut tx, &user, origin).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Queues the mail that asks for the proof of an e-mail; nothing to do for a user without one.
+    pub(super) async fn ask_for_proof(&self, tx: &mut PgConnection, user: &User, origin: &Origin) -> Result<()> {
+        let (Some(given), Some(canonical)) = (&user.email, &user.email_canonical) else { return Ok(()) };
+        let dies_at = user.dies_at();
+        let token = self.verification.issue(tx, user.id, Purpose::EmailVerification, dies_at).await?;
+        let end = self.clock.now() + Verification::LIFETIME;
+        let letter = Letter::Verification {
+            user_id: user.id.to_string(),
+            token: token.expose().to_owned(),
+            signed_up_at: minute(user.created_at),
+            signed_up_from: origin.0.clone(),
+            expires_at: minute(dies_at.map_or(end, |death| death.min(end))),
+        };
+        self.mail.queue(tx, user.id, &email::mailbox(given, canonical), &letter).await
+    }
+}
+
+/// Whether `login`, from the path of a request, means this user.
+fn is_named_by(user: &User, login: &Login) -> bool {
+    match login {
+        Login::Id(id) => *id == user.id,
+        Login::Email(email) => user.email_canonical.as_deref() == Some(email.canonical()),
+        Login::Name(name) => user.login_name.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(name.as_str())),
+        Login::Nobody => false,
+    }
+}
