@@ -24,6 +24,9 @@ use crate::{http, worker};
 /// How long a connection may take to send the head of a request, and so how long it may idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of a request's head.
+const LONGEST_HEAD: usize = 64 * 1024;
+
 /// The REST door: open from the first moment, with an answer for everybody.
 ///
 /// Until there is an [`App`] behind it, it tells probes that it lives and everybody else that the database is not there
@@ -104,13 +107,13 @@ async fn accept(
     stop: CancellationToken,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(HEAD_TIMEOUT)
         .max_concurrent_streams(128)
-        .max_header_list_size(16 * 1024);
+        .max_header_list_size(LONGEST_HEAD as u32);
     let builder = Arc::new(builder);
     let open = Arc::new(Semaphore::new(config.max_connections));
     let graceful = GracefulShutdown::new();

@@ -10,6 +10,9 @@ use crate::config::{Log, LogFormat};
 pub fn start(log: &Log) {
     // The filter was checked with the configuration; "info" is for the impossible rest.
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // "relation already exists, skipping": the migrator asks, Postgres answers, nobody needs to know.
+    let quiet = "sqlx::postgres::notice=warn".parse().expect("a filter directive");
+    let filter = filter.add_directive(quiet);
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
+    raise_file_limit();
     let door = Door::open(&config.server, stop.clone()).await?;
     if config.server.listen.port() == 0 {
         // What is derived from the address must know the real port.
@@ -55,6 +57,16 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
         embedded.stop().await;
     }
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Every connection is an open file, and the usual soft limit of 1,024 is far below `server.max_connections`.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "cannot raise the limit of open files");
+    }
 }
 
 /// Builds the app, and waits for a database that is not there yet: machines that start together do not start in order.

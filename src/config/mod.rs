@@ -230,6 +230,11 @@ impl Config {
         }
         self.data_dir = std::path::absolute(&self.data_dir)
             .with_context(|| format!("bad value for `data_dir`: {}", self.data_dir.display()))?;
+        if self.tokens.issuer.is_empty() {
+            // Not the address we listen on: tokens should outlive a change of port.
+            let issuer = if self.server.public_url.is_empty() { "bloq-accounts" } else { &self.server.public_url };
+            self.tokens.issuer = issuer.trim_end_matches('/').to_owned();
+        }
         if self.server.public_url.is_empty() {
             let mut address = self.server.listen;
             // "Every address" is one to listen on, not one to go to.
@@ -241,9 +246,6 @@ impl Config {
             self.server.public_url = format!("http://{address}");
         }
         self.server.public_url.truncate(self.server.public_url.trim_end_matches('/').len());
-        if self.tokens.issuer.is_empty() {
-            self.tokens.issuer.clone_from(&self.server.public_url);
-        }
         if self.password.max_parallel_hashes == 0 {
             self.password.max_parallel_hashes = std::thread::available_parallelism().map_or(1, usize::from);
         }

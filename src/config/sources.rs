@@ -42,7 +42,7 @@ pub(super) fn merged(
     }
 
     let mut variables: Vec<_> = environment
-        .filter(|(name, _)| name.starts_with(PREFIX) || name == "DATABASE_URL")
+        .filter(|(name, _)| name == "DATABASE_URL" || name.strip_prefix(PREFIX).is_some_and(|key| !is_foreign(key)))
         // DATABASE_URL is everybody's variable, so ours wins: sorted first, it is overwritten.
         .map(|(name, value)| (name != "DATABASE_URL", name, value))
         .collect();
@@ -66,6 +66,12 @@ pub(super) fn merged(
         }
     }
     Ok(table)
+}
+
+/// Orchestrators describe a service called "bloq-accounts" to its neighbours as BLOQ_ACCOUNTS_PORT… and
+/// BLOQ_ACCOUNTS_SERVICE_…: names of theirs, not misspelled names of ours.
+fn is_foreign(key: &str) -> bool {
+    !key.contains("__") && (key.starts_with("PORT") || key.starts_with("SERVICE_"))
 }
 
 /// Puts a file's values over the defaults.
@@ -175,6 +181,7 @@ mod tests {
         );
         assert!(load(&[("BLOQ_ACCOUNTS_NOWHERE__KEY", "x")]).is_err());
         assert!(load(&[("BLOQ_ACCOUNTS_SERVER", "x")]).is_err());
+        assert!(load(&[("BLOQ_ACCOUNTS_PORT_4000_TCP", "tcp://10.0.0.1:4000")]).is_ok(), "an orchestrator's name");
     }
 
     #[test]
