@@ -1,14 +1,11 @@
 //! What lies in the data folder, and how the database in it is made.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::unistd::Uid;
+use anyhow::{Context, Result, bail};
 use tokio::time::timeout;
 
 use super::account::Account;
@@ -33,44 +30,6 @@ pub(super) fn pgdata(data_dir: &Path) -> PathBuf {
 /// The log of Postgres.
 pub(super) fn log_path(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres.log")
-}
-
-/// Make the data folder if it is missing, close it to others, and return its absolute path.
-pub(super) fn make_data_dir(data_dir: &Path) -> Result<PathBuf> {
-    let failed = || format!("making the data folder {}", data_dir.display());
-    // As root, the user who runs Postgres must get through it, but need not see what is in it.
-    let mode = if Uid::effective().is_root() { 0o711 } else { 0o700 };
-    let data_dir = std::path::absolute(data_dir).with_context(failed)?;
-    let mut missing: Vec<&Path> = data_dir.ancestors().take_while(|path| !path.exists()).collect();
-    missing.reverse();
-    for folder in missing {
-        match DirBuilder::new().mode(mode).create(folder) {
-            // The mode again, because the umask may have taken from it.
-            Ok(()) => fs::set_permissions(folder, Permissions::from_mode(mode)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-        }
-        .with_context(|| format!("making the folder {}", folder.display()))?;
-    }
-    let data_dir = data_dir.canonicalize().with_context(failed)?;
-    let found = fs::metadata(&data_dir).with_context(failed)?;
-    ensure!(found.is_dir(), "the data folder {} is a file", data_dir.display());
-    ensure!(
-        found.mode() & 0o1000 == 0,
-        "{} is a folder shared by all users: choose a folder inside of it as --data-dir",
-        data_dir.display()
-    );
-    // The path is a line of postmaster.pid, which commands read.
-    ensure!(
-        !data_dir.as_os_str().as_bytes().contains(&b'\n'),
-        "the path of the data folder {data_dir:?} has a line break: choose another --data-dir"
-    );
-    if found.mode() & 0o777 != mode {
-        fs::set_permissions(&data_dir, Permissions::from_mode(mode)).with_context(|| {
-            format!("closing the data folder {} to others: it must be your own", data_dir.display())
-        })?;
-    }
-    Ok(data_dir)
 }
 
 /// The major version of PostgreSQL which made the folder, or none if there is no database yet.

@@ -28,6 +28,7 @@ pub use self::lock::Holder;
 use self::lock::{Attempt, FolderLock};
 use self::postmaster::Postmaster;
 use self::supervisor::Supervisor;
+use crate::data_dir;
 
 /// How long a start waits for another process to let go of the folder before it refuses.
 const FREED_WITHIN: Duration = Duration::from_millis(1500);
@@ -62,7 +63,7 @@ impl Embedded {
     /// Lock the data folder, make the database if it is missing, start Postgres, and return when
     /// it accepts connections. A folder which another process holds is refused within 2 seconds.
     pub async fn start(mut settings: Settings, holder: Holder) -> Result<Self> {
-        settings.data_dir = cluster::make_data_dir(&settings.data_dir)?;
+        settings.data_dir = data_dir::prepare(&settings.data_dir)?;
         let deadline = Instant::now() + FREED_WITHIN;
         loop {
             match FolderLock::attempt(&settings.data_dir, holder)? {
@@ -134,7 +135,7 @@ impl Reached {
 /// Reach the private Postgres from a command: a running server's own, or one started for this
 /// command. Another command is waited for.
 pub async fn reach(mut settings: Settings) -> Result<Reached> {
-    settings.data_dir = cluster::make_data_dir(&settings.data_dir)?;
+    settings.data_dir = data_dir::prepare(&settings.data_dir)?;
     let began = Instant::now();
     loop {
         let by = match FolderLock::attempt(&settings.data_dir, Holder::Command)? {
