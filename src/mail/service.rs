@@ -37,7 +37,8 @@ impl Mail {
         Self { pool, master_key, clock, random, queued: Arc::default() }
     }
 
-    /// Queues a letter to `recipient`, the address stored with `user`; it leaves once the transaction is committed.
+    /// Queues a letter to `recipient`, the address stored with `user`; it leaves once the transaction is committed and
+    /// [`Mail::wake`] was called.
     pub async fn queue(
         &self,
         connection: &mut PgConnection,
@@ -55,9 +56,12 @@ impl Mail {
             recipient,
             sealed_variables: self.master_key.seal(&place(id), &variables),
         };
-        store::insert(connection, &mail, now).await?;
+        Ok(store::insert(connection, &mail, now).await?)
+    }
+
+    /// Tells the courier that a transaction with mails in it is committed. Without it they leave a little later.
+    pub fn wake(&self) {
         self.queued.notify_one();
-        Ok(())
     }
 
     /// Whether `user` was sent a letter like this within the last `period`.

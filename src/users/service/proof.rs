@@ -79,6 +79,7 @@ impl Users {
         if !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now()) {
             self.ask_for_proof(&mut tx, &user, origin).await?;
             tx.commit().await?;
+            self.mail.wake();
         }
         Ok(())
     }

@@ -97,6 +97,7 @@ impl Users {
             }
         }
         tx.commit().await?;
+        self.mail.wake();
         Ok(user)
     }
 
@@ -149,6 +150,7 @@ impl Users {
         )?;
         self.ask_for_proof(&mut tx, &user, &Origin(None)).await?;
         tx.commit().await?;
+        self.mail.wake();
         Ok((user, activation))
     }
 
