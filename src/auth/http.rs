@@ -39,11 +39,11 @@ struct LogInResponse {
     path = "/auth",
     tag = "Authentication",
     responses(
+        Anywhere,
         (status = 200, description = "A token for every Accounts operation", body = LogInResponse),
         (status = 401, description = "`InvalidCredentials`", body = ErrorBody,
          headers(("WWW-Authenticate" = String, description = "RFC 7617"))),
         (status = 403, description = "`UserBlocked`, or `ActivationRequired` for an activation password", body = ErrorBody),
-        Anywhere,
     ),
     security(("basic" = [])),
 )]
@@ -63,7 +63,11 @@ async fn log_in(
     delete,
     path = "/auth",
     tag = "Authentication",
-    responses((status = 204, description = "The token is dead"), NeedsAccount, Anywhere),
+    responses(
+        Anywhere,
+        (status = 204, description = "The token is dead"),
+        NeedsAccount,
+    ),
     security(("account" = [])),
 )]
 async fn log_out(State(auth): State<Auth>, Caller(caller): Caller) -> Result<StatusCode> {
@@ -71,10 +75,10 @@ async fn log_out(State(auth): State<Auth>, Caller(caller): Caller) -> Result<Sta
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The body of `POST /auth/token`, for the document; it is read field by field.
+/// Client keys, or a refresh token.
 #[derive(utoipa::ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes a body that fields.rs reads")]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct GrantRequest {
     /// `clientCredentials` or `refreshToken`
     #[schema(example = "clientCredentials")]
@@ -114,12 +118,12 @@ struct GrantResponse {
     tag = "Authentication",
     request_body = GrantRequest,
     responses(
+        Anywhere,
         (status = 200, description = "The tokens", body = GrantResponse),
         BadJson,
         (status = 401, description = "`InvalidClientCredentials`, `InvalidRefreshToken`", body = ErrorBody,
          headers(("WWW-Authenticate" = String, description = "RFC 6750"))),
         (status = 403, description = "`UserBlocked`, `ActivationRequired`", body = ErrorBody),
-        Anywhere,
     ),
 )]
 async fn grant(State(auth): State<Auth>, draft: Draft, JsonBody(mut body): JsonBody) -> Result<Json<GrantResponse>> {

@@ -17,7 +17,7 @@ use crate::http::openapi::{Anywhere, NeedsAccount, UnknownThing};
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(delete))
+    OpenApiRouter::new().routes(routes!(create_client_key, list_client_keys)).routes(routes!(delete_client_key))
 }
 
 /// A new key with its secret.
@@ -52,14 +52,17 @@ struct ClientKeyView {
     path = "/users/me/client-keys",
     tag = "Client keys",
     responses(
+        Anywhere,
         (status = 200, description = "The key, with its secret", body = NewClientKeyResponse),
         NeedsAccount,
         (status = 409, description = "`TooManyClientKeys`", body = ErrorBody),
-        Anywhere,
     ),
     security(("account" = [])),
 )]
-async fn create(State(keys): State<ClientKeys>, Caller(caller): Caller) -> Result<Json<NewClientKeyResponse>> {
+async fn create_client_key(
+    State(keys): State<ClientKeys>,
+    Caller(caller): Caller,
+) -> Result<Json<NewClientKeyResponse>> {
     let (key, secret) = keys.create(&caller.user).await?;
     Ok(Json(NewClientKeyResponse {
         client_id: key.id,
@@ -75,10 +78,14 @@ async fn create(State(keys): State<ClientKeys>, Caller(caller): Caller) -> Resul
     get,
     path = "/users/me/client-keys",
     tag = "Client keys",
-    responses((status = 200, description = "The keys", body = Vec<ClientKeyView>), NeedsAccount, Anywhere),
+    responses(
+        Anywhere,
+        (status = 200, description = "The keys", body = Vec<ClientKeyView>),
+        NeedsAccount,
+    ),
     security(("account" = [])),
 )]
-async fn list(State(keys): State<ClientKeys>, Caller(caller): Caller) -> Result<Json<Vec<ClientKeyView>>> {
+async fn list_client_keys(State(keys): State<ClientKeys>, Caller(caller): Caller) -> Result<Json<Vec<ClientKeyView>>> {
     let keys = keys.list(caller.user.id).await?;
     Ok(Json(keys.into_iter().map(|key| ClientKeyView { id: key.id, created_at: key.created_at.into() }).collect()))
 }
@@ -91,10 +98,19 @@ async fn list(State(keys): State<ClientKeys>, Caller(caller): Caller) -> Result<
     path = "/users/me/client-keys/{id}",
     tag = "Client keys",
     params(("id" = String, Path, description = "The client id")),
-    responses((status = 204, description = "It is gone"), NeedsAccount, UnknownThing, Anywhere),
+    responses(
+        Anywhere,
+        (status = 204, description = "It is gone"),
+        NeedsAccount,
+        UnknownThing,
+    ),
     security(("account" = [])),
 )]
-async fn delete(State(keys): State<ClientKeys>, Caller(caller): Caller, path: PathFields) -> Result<StatusCode> {
+async fn delete_client_key(
+    State(keys): State<ClientKeys>,
+    Caller(caller): Caller,
+    path: PathFields,
+) -> Result<StatusCode> {
     keys.delete(&caller.user, &path.get("id").to_ascii_lowercase()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

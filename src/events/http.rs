@@ -21,7 +21,7 @@ use crate::http::query::Query;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list_events))
 }
 
 /// An event as the wire shows it (bloq-accounts.md 3.11).
@@ -120,13 +120,18 @@ impl From<Event> for EventView {
         ("order" = Option<String>, Query, description = "asc (oldest first, if not given) or desc"),
     ),
     responses(
+        Anywhere,
         (status = 200, description = "The events", body = Vec<EventView>,
          headers(("Link" = String, description = "RFC 8288: rel=\"prev\" to older, rel=\"next\" to newer events"))),
-        BadRequest, NeedsAccount, Anywhere,
+        BadRequest, NeedsAccount,
     ),
     security(("account" = [])),
 )]
-async fn list(State(events): State<Events>, Caller(caller): Caller, RawQuery(query): RawQuery) -> Result<Response> {
+async fn list_events(
+    State(events): State<Events>,
+    Caller(caller): Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
     let mut query = Query::parse(query.as_deref());
     let filter = Filter {
         limit: query.take("limit", limit),

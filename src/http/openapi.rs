@@ -24,14 +24,16 @@ use super::error::ErrorBody;
         (name = "Events", description = "What happened"),
         (name = "Service", description = "The service itself"),
     ),
-    modifiers(&Security),
+    modifiers(&Head),
 )]
 pub struct Document;
 
-struct Security;
+struct Head;
 
-impl Modify for Security {
+impl Modify for Head {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        // Filled from the manifest, which names none.
+        document.info.license = None;
         let account = Http::builder()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
@@ -47,9 +49,12 @@ impl Modify for Security {
     }
 }
 
-/// What any route may answer.
+/// What any route may answer. Named first in a list of answers: a later one with the same status says more.
 #[derive(IntoResponses)]
 pub enum Anywhere {
+    /// `ValidationFailed`: a trusted proxy sent no address in `X-Forwarded-For`
+    #[response(status = 400)]
+    Doubtful(ErrorBody),
     /// `PayloadTooLarge`: the body is larger than 64 KiB
     #[response(status = 413)]
     PayloadTooLarge(ErrorBody),

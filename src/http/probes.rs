@@ -65,7 +65,9 @@ async fn live() -> Json<HealthResponse> {
     get,
     path = "/health/ready",
     tag = "Service",
-    responses((status = 200, description = "Ready", body = HealthResponse), Anywhere)
+    responses(
+        Anywhere,
+        (status = 200, description = "Ready", body = HealthResponse))
 )]
 async fn ready(State(pool): State<Pool>) -> Result<Json<HealthResponse>> {
     if db::is_alive(&pool).await {

@@ -62,10 +62,10 @@ impl From<User> for ProfileView {
     }
 }
 
-/// The body of `POST /users`, for the document; it is read field by field.
+/// What a person gives to sign up.
 #[derive(utoipa::ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes a body that fields.rs reads")]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct SignUpRequest {
     #[schema(example = "ada@example.com", max_length = 254)]
     email: String,
@@ -88,8 +88,9 @@ struct SignUpRequest {
     tag = "Users",
     request_body = SignUpRequest,
     responses(
+        Anywhere,
         (status = 201, description = "The profile, not yet verified", body = ProfileView),
-        BadJson, Anywhere,
+        BadJson,
     ),
 )]
 async fn sign_up(
@@ -138,17 +139,21 @@ fn billing_address(fields: &mut Fields) -> BillingAddress {
     get,
     path = "/users/me",
     tag = "Users",
-    responses((status = 200, description = "The profile", body = ProfileView), NeedsAccount, Anywhere),
+    responses(
+        Anywhere,
+        (status = 200, description = "The profile", body = ProfileView),
+        NeedsAccount,
+    ),
     security(("account" = [])),
 )]
 async fn me(Caller(caller): Caller) -> Json<ProfileView> {
     Json(caller.user.into())
 }
 
-/// The body of `PUT /users/me/password`, for the document.
+/// The old and the new password.
 #[derive(utoipa::ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes a body that fields.rs reads")]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct ChangePasswordRequest {
     #[schema(example = "Analytical Engine 1843", format = Password)]
     old_password: String,
@@ -165,8 +170,9 @@ struct ChangePasswordRequest {
     tag = "Users",
     request_body = ChangePasswordRequest,
     responses(
+        Anywhere,
         (status = 200, description = "The profile", body = ProfileView),
-        BadJson, NeedsAccount, Anywhere,
+        BadJson, NeedsAccount,
     ),
     security(("account" = [])),
 )]
@@ -181,10 +187,10 @@ async fn change_password(
     Ok(Json(user.into()))
 }
 
-/// The body of `PUT /users/{userId}/activation`, for the document.
+/// The activation password and the first real one.
 #[derive(utoipa::ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes a body that fields.rs reads")]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct ActivationRequest {
     #[schema(example = "m4KzPq7RtWx9YbCd", format = Password)]
     activation_password: String,
@@ -202,12 +208,12 @@ struct ActivationRequest {
     params(("userId" = String, Path, description = "User id, e-mail or login name")),
     request_body = ActivationRequest,
     responses(
+        Anywhere,
         (status = 200, description = "The profile", body = ProfileView),
         BadJson,
         (status = 401, description = "`InvalidCredentials`: wrong, expired or unknown", body = ErrorBody,
          headers(("WWW-Authenticate" = String, description = "RFC 7617"))),
         (status = 403, description = "`UserBlocked`", body = ErrorBody),
-        Anywhere,
     ),
 )]
 async fn activate(

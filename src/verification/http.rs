@@ -48,9 +48,9 @@ struct VerifiedResponse {
         ("token" = String, Path, description = "The token of the mail, a UUID v4"),
     ),
     responses(
+        Anywhere,
         (status = 200, description = "The e-mail is proved", body = VerifiedResponse),
         (status = 400, description = "`InvalidToken`: everything else, an unknown user too", body = ErrorBody),
-        Anywhere,
     ),
 )]
 async fn verify(State(users): State<Users>, draft: Draft, path: PathFields) -> Result<Json<VerifiedResponse>> {
@@ -78,7 +78,9 @@ struct ResentResponse {
     path = "/users/{userId}/token",
     tag = "Users",
     params(("userId" = String, Path, description = "User id or e-mail")),
-    responses((status = 202, description = "A mail is sent if there is something to verify", body = ResentResponse), Anywhere),
+    responses(
+        Anywhere,
+        (status = 202, description = "A mail is sent if there is something to verify", body = ResentResponse)),
 )]
 async fn resend(
     State(users): State<Users>,

@@ -9,6 +9,7 @@ mod auth;
 mod client_keys;
 mod events;
 mod http;
+mod openapi;
 mod signing_keys;
 mod users;
 mod verification;
