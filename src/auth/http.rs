@@ -93,7 +93,7 @@ struct GrantRequest {
     )]
     client_secret: Option<String>,
     /// with `refreshToken`
-    #[schema(nullable = false)]
+    #[schema(example = "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwOi8v.c2lnbmF0dXJl", nullable = false)]
     refresh_token: Option<String>,
 }
 

@@ -122,11 +122,15 @@ impl Transport {
     }
 }
 
-/// The text as it is where mail allows that: quoted-printable would break a command into pieces that nobody can copy from
-/// the file.
+/// The text as it is where mail allows that (RFC 5322 section 2.1.1): the library would fold lines of more than 76
+/// characters, and nobody can copy a folded command from the file.
 fn unfolded(text: String) -> Body {
-    Body::new_with_encoding(text, ContentTransferEncoding::SevenBit)
-        .unwrap_or_else(|text| Body::new(String::from_utf8_lossy(&text).into_owned()))
+    if text.is_ascii() && text.lines().all(|line| line.len() <= 998) {
+        let lines = text.lines().flat_map(|line| [line, "\r\n"]).collect::<String>();
+        Body::dangerous_pre_encoded(lines.into_bytes(), ContentTransferEncoding::SevenBit)
+    } else {
+        Body::new(text)
+    }
 }
 
 /// A server that refuses *us* (RFC 4954: 530, 534, 535, 538) has said nothing about the mail: an operator who mends the
