@@ -62,7 +62,14 @@ impl TestApp {
 
     /// Another server on the same database, at the same time: a replica.
     pub async fn replica(&self) -> Self {
-        Self::run(self.config.clone(), self.clock.clone(), self.database.clone(), self.folder.clone()).await
+        self.replica_with(|_| {}).await
+    }
+
+    /// A replica with another configuration, as there are two of them while an operator changes one.
+    pub async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::run(config, self.clock.clone(), self.database.clone(), self.folder.clone()).await
     }
 
     /// Stops the server in order and starts it again on the same database.
@@ -165,6 +172,16 @@ impl TestApp {
     /// Does what the sweeper does every minute.
     pub async fn sweep(&self) {
         self.sweeper.step().await.expect("the sweeper works");
+    }
+
+    /// Runs a statement of the test's own, for states that no route of this door makes.
+    pub async fn execute(&self, statement: &'static str) {
+        sqlx::query(statement).execute(self.pool()).await.expect("the statement of the test");
+    }
+
+    /// One text from the database.
+    pub async fn text(&self, query: &'static str) -> String {
+        sqlx::query_scalar(query).fetch_one(self.pool()).await.expect("the query of the test")
     }
 
     /// One number from the database.

@@ -44,6 +44,21 @@ impl IntoFuture for Call {
     }
 }
 
+/// Sends all these at the same time; the answers come in the order of the calls.
+pub async fn together(calls: impl IntoIterator<Item = Call>) -> Vec<Answer> {
+    let sent: Vec<_> = calls.into_iter().map(|call| tokio::spawn(call.into_future())).collect();
+    let mut answers = Vec::new();
+    for answer in sent {
+        answers.push(answer.await.expect("a call does not panic"));
+    }
+    answers
+}
+
+/// How many answers have this status.
+pub fn count(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == status).count()
+}
+
 /// What came back.
 #[derive(Debug)]
 pub struct Answer {
@@ -66,6 +81,12 @@ impl Answer {
     /// Status and code in one, as most refusals are checked: `(401, "InvalidCredentials")`.
     pub fn refusal(&self) -> (u16, String) {
         (self.status, self.json()["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The text of a field of the body.
+    #[track_caller]
+    pub fn field(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap_or_else(|| panic!("no text {name:?} in {self:?}")).to_owned()
     }
 
     /// The fields that `details` names, in order of the alphabet.

@@ -1,12 +1,13 @@
 //! What tests stand on: a server ([`app`]), people ([`people`]), their mail ([`mailbox`]), and a database of one's own
-//! ([`database`]).
+//! ([`database`]). What is inside a token, and how to forge one, is in [`token`].
 
 pub mod app;
 pub mod call;
 pub mod database;
 pub mod mailbox;
 pub mod people;
+pub mod token;
 
 pub use app::TestApp;
-pub use call::Answer;
-pub use people::{Person, STRONG, STRONGER};
+pub use call::{Answer, Call, count, together};
+pub use people::{Person, STRONG, STRONGER, sign_up_body};

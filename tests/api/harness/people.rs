@@ -4,7 +4,7 @@ use bloq_accounts::users::password::Password;
 use bloq_accounts::users::{AccessLevel, EmailAddress, LoginName, NewName, NewUser, UserId};
 use serde_json::{Value, json};
 
-use super::TestApp;
+use super::{Call, TestApp};
 
 /// A password that passes the rule.
 pub const STRONG: &str = "Analytical Engine 1843";
@@ -31,6 +31,39 @@ impl TestApp {
     pub async fn sign_up(&self, email: &str) -> String {
         let answer = self.post("/users").json(&sign_up_body(email)).await.expect(201);
         answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Proves an e-mail with a token of a mail.
+    pub fn verify(&self, user: &str, token: &str) -> Call {
+        self.put(&format!("/users/{user}/token/{token}"))
+    }
+
+    /// Exchanges an activation password for a real one.
+    pub fn activate(&self, user: &str, activation: &str, new: &str) -> Call {
+        let body = json!({"activationPassword": activation, "newPassword": new});
+        self.put(&format!("/users/{user}/activation")).json(&body)
+    }
+
+    /// Changes the password of whoever bears this token.
+    pub fn change_password(&self, token: &str, old: &str, new: &str) -> Call {
+        let body = json!({"oldPassword": old, "newPassword": new});
+        self.put("/users/me/password").bearer(token).json(&body)
+    }
+
+    /// Looks at the profile of whoever bears this token.
+    pub fn me(&self, token: &str) -> Call {
+        self.get("/users/me").bearer(token)
+    }
+
+    /// Asks for client tokens with client keys.
+    pub fn grant_by_keys(&self, id: &str, secret: &str) -> Call {
+        let body = json!({"grantType": "clientCredentials", "clientId": id, "clientSecret": secret});
+        self.post("/auth/token").json(&body)
+    }
+
+    /// Asks for a client access token with a refresh token.
+    pub fn grant_by_refresh(&self, refresh: &str) -> Call {
+        self.post("/auth/token").json(&json!({"grantType": "refreshToken", "refreshToken": refresh}))
     }
 
     /// The newest verification token that was mailed to this address.

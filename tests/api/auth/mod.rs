@@ -1,0 +1,7 @@
+//! Logging in and out, client grants, and the work a password costs.
+
+mod basic;
+mod blocked;
+mod grants;
+mod hashing;
+mod log_out;
