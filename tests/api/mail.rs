@@ -20,9 +20,11 @@ async fn the_verification_mail_says_all_that_is_needed() {
     assert!(!letter.subject.is_empty());
     let curl = format!("curl -X PUT https://accounts.example/users/{id}/token/{token}");
     let bcl = format!("bcl verify -u {id} -t {token}");
+    // Some slashes travel as character references, which every reader of HTML turns back.
+    let html = letter.html.replace("&#x2f;", "/");
     for line in [&curl, &bcl] {
         assert!(letter.text.lines().any(|found| found.trim() == line), "{line} in {}", letter.text);
-        assert!(letter.html.contains(line.as_str()), "{line} in {}", letter.html);
+        assert!(html.contains(line.as_str()), "{line} in {html}");
     }
     for text in [&letter.text, &letter.html] {
         assert!(text.contains("2026-03-05 12:00 UTC") && text.contains("127.0.0.1"), "time and address in {text}");

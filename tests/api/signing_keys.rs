@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::harness::token::{claims, header};
 use crate::harness::{Person, TestApp};
+use bloq_accounts::app::App;
 use bloq_accounts::config;
+use bloq_accounts::random::Random;
 
 /// Verifies a token with what is published and nothing else, as the Nodes service would.
 async fn verified(app: &TestApp, token: &str, audience: &str) -> jsonwebtoken::errors::Result<Value> {
@@ -96,4 +98,15 @@ async fn the_private_key_is_stored_sealed() {
     assert!(!stored.contains("020100301306072a8648ce3d0201"), "{stored}");
     let shown = app.text("select public_jwk::text from signing_keys").await;
     assert!(!shown.contains("\"d\""), "{shown}");
+}
+
+#[tokio::test]
+async fn a_server_with_another_master_key_refuses_to_start_and_says_why() {
+    let app = TestApp::start().await;
+    let mut config = app.config.clone();
+    config.server.master_key = "0e".repeat(32).into();
+    let refusal = App::build(&config, app.database_url(), app.clock.clone(), Random::default()).await;
+    let message = refusal.err().map(|error| format!("{error:#}")).expect("it does not start");
+    assert!(message.contains("server.master_key"), "{message}");
+    assert_eq!(app.count("select count(*) from signing_keys").await, 1, "and it makes no key of its own");
 }

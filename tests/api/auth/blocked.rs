@@ -1,7 +1,7 @@
 //! Blocks: by an administrator, who ends everything, and by failures, which bar password log-in only.
 
 use crate::harness::{STRONG, STRONGER, TestApp, together};
-use bloq_accounts::users::AccessLevel;
+use bloq_accounts::users::{AccessLevel, LoginName, NewName};
 
 #[tokio::test]
 async fn a_user_blocked_by_an_administrator_is_out_at_once() {
@@ -106,4 +106,14 @@ async fn a_new_password_lifts_no_block() {
     app.block(&babbage.id, "failures").await;
     app.change_password(&babbage.token, STRONG, STRONGER).await.expect(200);
     app.post("/auth").basic("babbage", STRONGER).await.refused(403, "UserBlocked");
+}
+
+#[tokio::test]
+async fn wrong_activation_passwords_count_like_wrong_passwords() {
+    let app = TestApp::start().await;
+    let (id, activation) = app.invited(NewName::Name(LoginName::parse("ada").expect("a login name"))).await;
+    for _ in 0..11 {
+        app.activate(&id, STRONGER, STRONG).await.refused(401, "InvalidCredentials");
+    }
+    app.activate(&id, &activation, STRONG).await.refused(403, "UserBlocked");
 }

@@ -152,3 +152,14 @@ async fn a_grant_is_an_event_of_the_owner_also_when_it_is_refused() {
     assert_eq!(grants.len(), 1);
     assert_eq!(grants[0]["output"]["httpStatusCode"], 401);
 }
+
+#[tokio::test]
+async fn an_access_token_outlives_its_key() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let key = app.client_key(&ada).await;
+    let (access, _) = app.grant(&key).await;
+    app.delete(&format!("/users/me/client-keys/{}", key.0)).bearer(&ada.token).await.expect(204);
+    // Still a good token of the wrong kind, and not a revoked one.
+    app.me(&access).await.refused(403, "Forbidden");
+}

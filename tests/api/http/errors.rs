@@ -125,3 +125,14 @@ async fn a_failure_of_ours_tells_the_client_nothing_of_its_inside() {
     let answer = app.get("/users/me/client-keys").bearer(&ada.token).await.refused(500, "InternalError");
     assert!(!answer.text.contains("client_keys"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn without_its_database_the_service_asks_to_come_back() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.pool().close().await;
+    for call in [app.me(&ada.token), app.post("/auth").basic(&ada.email, &ada.password), app.grant_by_keys("x", "y")] {
+        let answer = call.await.refused(503, "DatabaseUnavailable");
+        assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1), "{answer:?}");
+    }
+}

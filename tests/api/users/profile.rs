@@ -1,5 +1,6 @@
 //! `GET /users/me`.
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;
@@ -44,4 +45,12 @@ async fn a_read_only_user_reads() {
     app.get("/users/me/client-keys").bearer(&ada.token).await.expect(200);
     let token = app.log_in(&ada.email, &ada.password).await;
     app.delete("/auth").bearer(&token).await.expect(204);
+}
+
+#[tokio::test]
+async fn a_whole_second_still_shows_three_digits() {
+    let app = TestApp::start().await;
+    app.advance(TimeDelta::milliseconds(877));
+    let ada = app.person("ada").await;
+    assert_eq!(app.me(&ada.token).await.expect(200).field("verifiedAt"), "2026-03-05T12:00:01.000Z");
 }

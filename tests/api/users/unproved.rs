@@ -68,3 +68,13 @@ async fn the_first_who_proves_an_email_keeps_it() {
     let token = app.log_in("ada@example.com", STRONG).await;
     assert_eq!(app.me(&token).await.expect(200).field("id"), ada);
 }
+
+#[tokio::test]
+async fn an_email_means_the_claimant_for_whom_the_token_was_made() {
+    let app = TestApp::start().await;
+    let first = app.sign_up("ada@example.com").await;
+    let token = app.mailed_token("ada@example.com").await;
+    app.advance(TimeDelta::hours(1));
+    app.sign_up("ada@example.com").await;
+    assert_eq!(app.verify("ada@example.com", &token).await.expect(200).field("id"), first);
+}
