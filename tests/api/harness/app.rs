@@ -179,6 +179,15 @@ impl TestApp {
         sqlx::query(statement).execute(self.pool()).await.expect("the statement of the test");
     }
 
+    /// Waits until this many statements of the database wait for a lock: races are made with locks, not with luck.
+    pub async fn until_waiting(&self, statements: i64) {
+        const WAITING: &str = "select count(*) from pg_stat_activity
+                               where wait_event_type = 'Lock' and datname = current_database()";
+        while self.count(WAITING).await < statements {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// One text from the database.
     pub async fn text(&self, query: &'static str) -> String {
         sqlx::query_scalar(query).fetch_one(self.pool()).await.expect("the query of the test")

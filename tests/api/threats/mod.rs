@@ -4,4 +4,5 @@ mod accounts;
 mod enumeration;
 mod forged_tokens;
 mod headers;
+mod races;
 mod secrets;

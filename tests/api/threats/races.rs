@@ -1,0 +1,50 @@
+//! Races between two requests, made with a lock that the test holds: row 6 of the list, and our own promises.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use crate::harness::{TestApp, sign_up_body};
+
+/// decisions.md section 1: "end every *other*" token; the one that was used stays good, at every moment.
+#[tokio::test]
+async fn a_token_in_use_during_its_own_change_of_password_stays_good() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let mut change = app.pool().begin().await.expect("a transaction");
+    sqlx::query("lock table users in access exclusive mode").execute(&mut *change).await.expect("the lock");
+    let look = tokio::spawn(app.me(&ada.token).into_future());
+    app.until_waiting(1).await;
+    // What PUT /users/me/password with this token does.
+    for table in ["users", "account_tokens"] {
+        let statement = sqlx::AssertSqlSafe(format!("update {table} set token_version = token_version + 1"));
+        sqlx::query(statement).execute(&mut *change).await.expect("the change");
+    }
+    change.commit().await.expect("the change is made");
+    look.await.expect("an answer").expect(200);
+}
+
+/// decisions.md section 1: "the first proved keeps it and the others die", also one who is just coming in.
+#[tokio::test]
+async fn a_sign_up_that_meets_the_proof_of_its_email_does_not_outlive_it() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let token = app.mailed_token("ada@example.com").await;
+    let mut lock = app.pool().begin().await.expect("a transaction");
+    sqlx::query("lock table outbox in exclusive mode").execute(&mut *lock).await.expect("the lock");
+    let stranger = tokio::spawn(app.post("/users").json(&sign_up_body("ada@example.com")).into_future());
+    app.until_waiting(1).await;
+    let mut proof = tokio::spawn(app.verify(&ada, &token).into_future());
+    // It may wait for the stranger, or not: both are right.
+    let early = tokio::select! {
+        answer = &mut proof => Some(answer),
+        () = app.until_waiting(2) => None,
+    };
+    lock.commit().await.expect("the lock is released");
+    let answer = match early {
+        Some(answer) => answer,
+        None => tokio::time::timeout(Duration::from_secs(10), proof).await.expect("no deadlock"),
+    };
+    answer.expect("an answer").expect(200);
+    stranger.await.expect("an answer").expect(201);
+    assert_eq!(app.count("select count(*) from users").await, 1, "one user with a proved address");
+}
