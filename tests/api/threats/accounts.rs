@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::harness::{STRONG, STRONGER, TestApp, count, sign_up_body, together};
+use crate::harness::{STRONG, STRONGER, TestApp, sign_up_body, together};
 
 #[tokio::test]
 async fn a_subject_in_a_body_or_a_query_is_nobody() {
