@@ -6,12 +6,16 @@
 mod harness;
 
 mod auth;
+mod cli;
 mod client_keys;
+mod embedded;
 mod events;
+mod house;
 mod http;
-mod openapi;
 mod mail;
+mod openapi;
 mod signing_keys;
+mod smoke;
 mod threats;
 mod tokens;
 mod users;

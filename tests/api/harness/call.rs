@@ -31,6 +31,15 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Sends it to a server that may not be there any more; `None` when no whole answer came.
+    pub async fn attempt(self) -> Option<Answer> {
+        let response = self.0.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Some(Answer { status, headers, text: response.text().await.ok()? })
+    }
+}
+
 impl IntoFuture for Call {
     type Output = Answer;
     type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -71,6 +80,12 @@ impl Answer {
     /// The body; fails the test when it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// A text field of the body.
+    #[track_caller]
+    pub fn text_of(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap_or_else(|| panic!("no text {name:?} in {self:?}")).to_owned()
     }
 
     /// A header as text, empty when it is missing.

@@ -1,6 +1,6 @@
 //! What people find in their mail: the files of the `file` transport, read back by a parser that is not ours.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mail_parser::MessageParser;
 
@@ -18,12 +18,17 @@ pub struct Letter {
 
 impl Mailbox {
     pub fn open(folder: &Path) -> Self {
-        let mut files: Vec<_> = std::fs::read_dir(folder)
-            .expect("the mail folder")
-            .map(|entry| entry.expect("a file").path())
-            .inspect(|path| assert_eq!(path.extension().and_then(|end| end.to_str()), Some("eml"), "{path:?}"))
-            .collect();
-        files.sort();
+        let files = files_in(folder);
+        files.iter().for_each(|path| assert!(is_mail(path), "{path:?}"));
+        Self::read(files)
+    }
+
+    /// The same while a courier is at work, who may be in the middle of a draft.
+    pub fn peek(folder: &Path) -> Self {
+        Self::read(files_in(folder).into_iter().filter(|path| is_mail(path)).collect())
+    }
+
+    fn read(files: Vec<PathBuf>) -> Self {
         Self(files.iter().map(|path| Letter::read(&std::fs::read(path).expect("a mail"))).collect())
     }
 
@@ -39,6 +44,17 @@ impl Mailbox {
     pub fn len(&self) -> usize {
         self.0.len()
     }
+}
+
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the mail folder");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a file").path()).collect();
+    files.sort();
+    files
+}
+
+fn is_mail(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "eml")
 }
 
 impl Letter {

@@ -1,11 +1,12 @@
-//! What tests stand on: a server ([`app`]), people ([`people`]), their mail ([`mailbox`]), and a database of one's own
-//! ([`database`]). What is inside a token, and how to forge one, is in [`token`].
+//! What tests stand on: a server ([`app`]), people ([`people`]), their mail ([`mailbox`]), a database of one's own
+//! ([`database`]), and the real binary ([`program`]). What is inside a token, and how to forge one, is in [`token`].
 
 pub mod app;
 pub mod call;
 pub mod database;
 pub mod mailbox;
 pub mod people;
+pub mod program;
 pub mod token;
 
 pub use app::TestApp;
