@@ -8,16 +8,6 @@ use serde_json::Value;
 use crate::harness::database::Database;
 use crate::harness::program::{Place, finish};
 
-/// A database of the test's own without a table in it.
-async fn empty_database() -> Database {
-    use sqlx::Connection;
-    let database = Database::new().await;
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.expect("it answers");
-    let statement = "drop schema public cascade; create schema public";
-    sqlx::raw_sql(statement).execute(&mut connection).await.expect("it is ours");
-    database
-}
-
 #[tokio::test]
 async fn help_reads_like_a_manual_page() {
     let help = Place::new().run(&["--help"]).await.expect(0);
@@ -93,7 +83,7 @@ async fn wrong_usage_is_exit_code_two() {
 
 #[tokio::test]
 async fn a_check_fails_until_the_database_is_migrated() {
-    let (place, database) = (Place::new(), empty_database().await);
+    let (place, database) = (Place::new(), Database::empty().await);
     let url = database.url.as_str();
     let check = place.run(&["migrate", "--check", "--database-url", url]).await.expect(1);
     assert!(check.stdout.contains("not up to date"), "{check:?}");
@@ -105,7 +95,7 @@ async fn a_check_fails_until_the_database_is_migrated() {
 
 #[tokio::test]
 async fn global_options_count_before_and_after_the_command() {
-    let (place, database) = (Place::new(), empty_database().await);
+    let (place, database) = (Place::new(), Database::empty().await);
     let (url, folder) = (database.url.as_str(), place.path().join("elsewhere"));
     let folder = folder.to_str().expect("text");
     place.run(&["--database-url", url, "--data-dir", folder, "migrate"]).await.expect(0);
@@ -118,7 +108,7 @@ async fn global_options_count_before_and_after_the_command() {
 
 #[tokio::test]
 async fn the_database_may_come_from_database_url() {
-    let (place, database) = (Place::new(), empty_database().await);
+    let (place, database) = (Place::new(), Database::empty().await);
     let mut migrate = place.command(&["migrate"]);
     migrate.env("DATABASE_URL", &database.url);
     finish(migrate).await.expect(0);

@@ -69,8 +69,8 @@ async fn a_postgres_which_does_not_end_is_killed() {
 
 #[tokio::test]
 async fn stopping_while_postgres_is_started_again_leaves_nothing() {
+    let place = Place::new();
     for pause in [0, 5, 20, 60, 120] {
-        let place = Place::new();
         let embedded = place.start().await;
         kill(place.postmaster().unwrap(), Signal::SIGKILL).unwrap();
         // Not a wait for anything: the end comes at different moments of the restart.

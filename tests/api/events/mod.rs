@@ -1,1 +1,10 @@
-//! Tests of this room.
+//! Every API request is an event: which, whose, what it says, and that it is there before its answer.
+
+mod away;
+mod commit;
+mod filters;
+mod owners;
+mod pages;
+mod partitions;
+mod recorded;
+mod shape;

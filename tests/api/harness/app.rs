@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bloq_accounts::app::{App, Workers};
 use bloq_accounts::clock::Clock;
 use bloq_accounts::config::{Config, Overrides};
+use bloq_accounts::events::Partitions;
 use bloq_accounts::mail::Courier;
 use bloq_accounts::random::Random;
 use bloq_accounts::server::Door;
@@ -24,6 +25,7 @@ use super::mailbox::Mailbox;
 /// A running server and all that a test may do to it.
 pub struct TestApp {
     pub app: App,
+    pub partitions: Partitions,
     pub address: SocketAddr,
     pub clock: Clock,
     pub config: Config,
@@ -43,6 +45,11 @@ impl TestApp {
 
     /// A server with another configuration than the tests' usual one.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(Database::new().await, change).await
+    }
+
+    /// The same on a database that the test brings along.
+    pub async fn start_on(database: Database, change: impl FnOnce(&mut Config)) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let overrides = Overrides { data_dir: Some(folder.path().into()), ..Overrides::default() };
         let nothing = std::iter::empty();
@@ -57,7 +64,7 @@ impl TestApp {
         config.database.max_connections = 6;
         change(&mut config);
         let noon = DateTime::parse_from_rfc3339("2026-03-05T12:00:00.123Z").expect("a time").to_utc();
-        Self::run(config, Clock::frozen(noon), Arc::new(Database::new().await), folder).await
+        Self::run(config, Clock::frozen(noon), Arc::new(database), folder).await
     }
 
     /// Another server on the same database, at the same time: a replica.
@@ -89,7 +96,7 @@ impl TestApp {
     }
 
     async fn run(config: Config, clock: Clock, database: Arc<Database>, folder: Arc<TempDir>) -> Self {
-        let (app, Workers { writer, courier, sweeper, partitions: _ }) =
+        let (app, Workers { writer, courier, sweeper, partitions }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
         let stop = CancellationToken::new();
         let mut door = Door::open(&config.server, stop.clone()).await.expect("a free port");
@@ -104,6 +111,7 @@ impl TestApp {
         });
         Self {
             app,
+            partitions,
             address,
             clock,
             config,
@@ -191,6 +199,11 @@ impl TestApp {
     /// One text from the database.
     pub async fn text(&self, query: &'static str) -> String {
         sqlx::query_scalar(query).fetch_one(self.pool()).await.expect("the query of the test")
+    }
+
+    /// Does what the worker for partitions does four times a day.
+    pub async fn make_partitions(&self) {
+        self.partitions.step().await.expect("the worker for partitions works");
     }
 
     /// One number from the database.

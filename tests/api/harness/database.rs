@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// A database that is dropped with the test.
 pub struct Database {
-    name: String,
+    /// What the keeper calls it; `None` when it is none of the keeper's.
+    name: Option<String>,
     pub url: String,
 }
 
@@ -26,13 +27,29 @@ impl Database {
         let name = format!("bloq_test_{}_{number}", std::process::id());
         let (done, ready) = oneshot::channel();
         keeper().send(Order::Create(name.clone(), done)).expect("the keeper lives as long as the process");
-        Self { url: ready.await.expect("the keeper made the database"), name }
+        Self { url: ready.await.expect("the keeper made the database"), name: Some(name) }
+    }
+
+    /// The same without a table in it, as a first start finds it.
+    pub async fn empty() -> Self {
+        let database = Self::new().await;
+        let mut connection = PgConnection::connect(&database.url).await.expect("it answers");
+        let statement = "drop schema public cascade; create schema public";
+        sqlx::raw_sql(statement).execute(&mut connection).await.expect("it is ours");
+        database
+    }
+
+    /// A database that the test looks after itself.
+    pub fn elsewhere(url: &str) -> Self {
+        Self { name: None, url: url.to_owned() }
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let _ = keeper().send(Order::Drop(self.name.clone()));
+        if let Some(name) = self.name.take() {
+            let _ = keeper().send(Order::Drop(name));
+        }
     }
 }
 

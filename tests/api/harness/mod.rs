@@ -8,6 +8,7 @@ pub mod mailbox;
 pub mod people;
 pub mod program;
 pub mod token;
+mod traces;
 
 pub use app::TestApp;
 pub use call::{Answer, Call, count, together};

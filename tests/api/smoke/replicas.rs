@@ -9,15 +9,6 @@ use crate::harness::program::{Program, free_address, until};
 
 const REPLICAS: usize = 10;
 
-/// A database of the test's own without a table in it.
-async fn empty_database() -> Database {
-    let database = Database::new().await;
-    let mut connection = PgConnection::connect(&database.url).await.expect("it answers");
-    let statement = "drop schema public cascade; create schema public";
-    sqlx::raw_sql(statement).execute(&mut connection).await.expect("it is ours");
-    database
-}
-
 /// A server on an external database; not waited for.
 async fn start(place: &Place, database: &Database) -> Program {
     let address = free_address();
@@ -28,7 +19,7 @@ async fn start(place: &Place, database: &Database) -> Program {
 
 #[tokio::test]
 async fn ten_servers_started_at_once_share_one_signing_key() {
-    let (place, database) = (Place::new(), empty_database().await);
+    let (place, database) = (Place::new(), Database::empty().await);
     let mut servers = Vec::new();
     for _ in 0..REPLICAS {
         servers.push(start(&place, &database).await);
@@ -59,7 +50,7 @@ async fn ten_servers_started_at_once_share_one_signing_key() {
 
 #[tokio::test]
 async fn a_replica_with_another_master_key_refuses_to_start() {
-    let (first, second, database) = (Place::new(), Place::new(), empty_database().await);
+    let (first, second, database) = (Place::new(), Place::new(), Database::empty().await);
     let mut server = start(&first, &database).await;
     until("the first server is ready", async || server.is_ready().await).await;
 

@@ -1,0 +1,71 @@
+//! A partition a month, made ahead of time, and a net for what comes too early.
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use crate::harness::{Answer, TestApp};
+
+/// The partition that the row of an answer lies in.
+async fn partition_of(app: &TestApp, answer: &Answer) -> String {
+    sqlx::query_scalar("select tableoid::regclass::text from events where request_id = $1")
+        .bind(answer.header("x-request-id"))
+        .fetch_one(app.pool())
+        .await
+        .expect("one row")
+}
+
+#[tokio::test]
+async fn a_month_has_its_partition_before_it_begins() {
+    let app = TestApp::start().await;
+    let days: [(i64, &str); 3] = [(0, "events_2026_03"), (27, "events_2026_04"), (30, "events_2026_05")];
+    for (later, partition) in days {
+        app.advance(TimeDelta::days(later));
+        let answer = app.get("/users/me").await.expect(401);
+        assert_eq!(partition_of(&app, &answer).await, partition);
+    }
+    app.make_partitions().await;
+    app.make_partitions().await;
+    app.advance(TimeDelta::days(31));
+    let answer = app.get("/users/me").await.expect(401);
+    assert_eq!(partition_of(&app, &answer).await, "events_2026_06");
+}
+
+#[tokio::test]
+async fn an_event_on_the_edge_of_a_month_lies_on_its_side() {
+    let app = TestApp::start().await;
+    let april: chrono::DateTime<chrono::Utc> = "2026-04-01T00:00:00.000Z".parse().expect("an instant");
+    app.advance(april - app.now() - TimeDelta::milliseconds(1));
+    let before = app.get("/users/me").await.expect(401);
+    assert_eq!(partition_of(&app, &before).await, "events_2026_03");
+    app.advance(TimeDelta::milliseconds(1));
+    let after = app.get("/users/me").await.expect(401);
+    assert_eq!(partition_of(&app, &after).await, "events_2026_04");
+}
+
+#[tokio::test]
+async fn strays_in_the_default_partition_move_to_their_month_and_stay_readable() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.advance(TimeDelta::days(150));
+    let token = app.log_in(&ada.email, &ada.password).await;
+    let ada = crate::harness::Person { token, ..ada };
+    let stray = app.get("/users/me").bearer(&ada.token).await.expect(200);
+    assert_eq!(partition_of(&app, &stray).await, "events_default");
+    let before = app.events_of(&ada).await;
+
+    app.make_partitions().await;
+    assert_eq!(partition_of(&app, &stray).await, "events_2026_08");
+    assert_eq!(app.count("select count(*) from events_default").await, 0);
+    let after: Vec<Value> = app.events_of(&ada).await;
+    assert_eq!(after[..before.len()], before, "nothing is lost and nothing is there twice");
+}
+
+#[tokio::test]
+async fn replicas_may_make_a_partition_at_the_same_time() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    app.advance(TimeDelta::days(400));
+    tokio::join!(app.make_partitions(), replica.make_partitions());
+    let answer = replica.get("/users/me").await.expect(401);
+    assert_eq!(partition_of(&app, &answer).await, "events_2027_04");
+}

@@ -1,0 +1,90 @@
+//! Laws that one line can break.
+
+use super::sources::Source;
+
+fn none_of(source: &Source, words: &[&str], is_allowed: bool) -> Vec<String> {
+    if is_allowed { Vec::new() } else { source.lines_with(words) }
+}
+
+/// SQL belongs to `store.rs` of a room and to `db/`.
+pub fn sql_in_stores(source: &Source) -> Vec<String> {
+    let is_allowed = source.path.starts_with("db/") || (source.room().is_some() && source.file() == "store.rs");
+    let words = [
+        "query!",
+        "query_as!",
+        "query_scalar!",
+        "query_file!",
+        "query_with",
+        "sqlx::query",
+        "sqlx::query_as",
+        "sqlx::query_scalar",
+        "raw_sql",
+        "QueryBuilder",
+    ];
+    let mut broken = none_of(source, &words, is_allowed);
+    if !is_allowed {
+        let imports = source.code().lines().filter(|line| line.trim_start().starts_with("use sqlx::{"));
+        let takes = |line: &&str| line.split(['{', ',', '}', ';', ' ']).any(|name| name.starts_with("query"));
+        broken.extend(imports.filter(takes).map(str::to_owned));
+    }
+    broken
+}
+
+/// `axum` and `tower_http` belong to doors, to what doors share, and to the listener; `app.rs` may derive `FromRef`.
+pub fn axum_in_doors(source: &Source) -> Vec<String> {
+    let is_allowed = source.is_room_door() || source.path.starts_with("http/") || source.path == "server.rs";
+    let mut broken = none_of(source, &["axum::", "axum::{", "tower_http"], is_allowed);
+    if source.path == "app.rs" {
+        broken.retain(|line| line != "use axum::extract::FromRef;");
+    }
+    broken
+}
+
+/// A door calls services.
+pub fn no_store_in_a_door(source: &Source) -> Vec<String> {
+    if !source.is_door() {
+        return Vec::new();
+    }
+    let mut broken = source.lines_with(&["store::", "::store"]);
+    let imports = source.code().lines().filter(|line| line.trim_start().starts_with("use ") && line.contains('{'));
+    let takes = |line: &&str| line.split(['{', ',', '}', ';', ' ']).any(|name| name == "store");
+    broken.extend(imports.filter(takes).map(str::to_owned));
+    broken
+}
+
+/// `mod store;` is private, and nothing of it is handed on.
+pub fn private_stores(source: &Source) -> Vec<String> {
+    let code = source.code().lines().map(str::trim).filter(|line| line.starts_with("pub"));
+    let is_broken = |line: &&str| {
+        line.ends_with("mod store;")
+            || (line.contains(" use ") && (line.contains("store::") || line.contains("store;")))
+    };
+    code.filter(is_broken).map(str::to_owned).collect()
+}
+
+/// Services hold a `Clock` and a `Random`. `Instant` is no time of day and may measure anywhere.
+pub fn time_and_chance(source: &Source) -> Vec<String> {
+    let mut broken = none_of(source, &["Utc::now", "Local::now", "SystemTime::now"], source.path == "clock.rs");
+    let chance =
+        ["new_v4", "now_v7", "rand::", "OsRng", "getrandom", "thread_rng", "RandomState", "SystemRandom", "fastrand"];
+    broken.extend(none_of(source, &chance, source.path == "random.rs"));
+    broken
+}
+
+/// Passwords are hashed in one place.
+pub fn argon2_in_one_file(source: &Source) -> Vec<String> {
+    none_of(source, &["argon2::", "Argon2"], source.path == "users/password.rs")
+}
+
+/// An `expect` says why it holds; the rest has no excuse.
+pub fn no_unwrap(source: &Source) -> Vec<String> {
+    let words = [".unwrap()", ".unwrap_err()", "panic!", "todo!", "unimplemented!", "unreachable!", "dbg!"];
+    source.lines_with(&words)
+}
+
+/// Nobody but the configuration reads the environment. The private Postgres may: it looks for programs in `PATH` and for
+/// the place of temporary files.
+pub fn environment(source: &Source) -> Vec<String> {
+    let is_allowed = source.path.starts_with("config/") || source.path.starts_with("db/embedded/");
+    none_of(source, &["env::var", "env::var_os", "env::vars", "env::vars_os", "env::args"], is_allowed)
+}
