@@ -68,7 +68,7 @@ async fn a_first_start_says_where_it_is_and_is_ready_at_once() {
 
 #[tokio::test]
 async fn a_conversation_from_sign_up_to_events_survives_a_restart() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let ada = ada(&place, &server).await;
 
@@ -116,7 +116,7 @@ async fn a_conversation_from_sign_up_to_events_survives_a_restart() {
 
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_ends_in_order_and_takes_its_postgres_along() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     // A client that keeps its connection open must not hold it up.
     server.get("/").await.expect(200);
@@ -128,7 +128,7 @@ async fn a_server_that_is_told_to_stop_ends_in_order_and_takes_its_postgres_alon
 
 #[tokio::test]
 async fn a_second_server_on_the_same_folder_is_refused_within_two_seconds() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let began = Instant::now();
     let second = place.run(&["serve", "--listen", "127.0.0.1:0"]).await;
@@ -141,7 +141,7 @@ async fn a_second_server_on_the_same_folder_is_refused_within_two_seconds() {
 
 #[tokio::test]
 async fn a_server_that_cannot_open_its_signing_key_refuses_to_start() {
-    let place = Place::new();
+    let place = Place::filled();
     place.serve().await.terminate().await;
     let key = place.data_dir().join("master.key");
     std::fs::remove_file(&key).expect("the key file was made");

@@ -28,7 +28,7 @@ async fn log_in(server: &Program, name: &str, password: &str) -> String {
 
 #[tokio::test]
 async fn a_user_made_beside_a_running_server_activates_and_logs_in() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let made = place.run(&["admin", "user", "create", "--name", "root", "--admin"]).await.expect(0);
     let activation = activation_password(&made);
@@ -49,7 +49,7 @@ async fn a_user_made_beside_a_running_server_activates_and_logs_in() {
 
 #[tokio::test]
 async fn an_invited_person_gets_a_mail_and_stays_waiting_until_the_e_mail_is_proved() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let made = place.run(&["admin", "user", "create", "--email", "ada@example.com"]).await.expect(0);
     let body = json!({"activationPassword": activation_password(&made), "newPassword": STRONG});
@@ -63,7 +63,7 @@ async fn an_invited_person_gets_a_mail_and_stays_waiting_until_the_e_mail_is_pro
 
 #[tokio::test]
 async fn a_password_from_stdin_is_good_at_once_and_nothing_is_printed() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let create = ["admin", "user", "create", "--name", "ada", "--password-stdin"];
     let made = place.run_with_input(&create, &format!("{STRONG}\n")).await.expect(0);
@@ -87,7 +87,7 @@ async fn a_password_from_stdin_is_good_at_once_and_nothing_is_printed() {
 
 #[tokio::test]
 async fn a_sign_up_that_an_operator_verifies_may_log_in() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     server.post("/users").json(&sign_up_body("ada@example.com")).await.expect(201);
     assert_eq!(listed(&place, "ada@example.com").await[2], "waiting_for_activation");
@@ -123,7 +123,7 @@ async fn without_a_server_every_command_starts_postgres_and_leaves_no_process() 
 
 #[tokio::test]
 async fn the_last_administrator_keeps_the_rights() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let create = |name| ["admin", "user", "create", "--name", name, "--admin", "--password-stdin"];
     place.run_with_input(&create("ada"), STRONG).await.expect(0);
@@ -143,7 +143,7 @@ async fn the_last_administrator_keeps_the_rights() {
 
 #[tokio::test]
 async fn names_that_cannot_be_are_refused_with_the_option() {
-    let place = Place::new();
+    let place = Place::filled();
     let create = async |option, value| place.run(&["admin", "user", "create", option, value]).await;
     create("--email", "no e-mail").await.complains(&["--email"]);
     create("--name", "ada lovelace").await.complains(&["--name", "letters"]);

@@ -109,7 +109,7 @@ async fn what_initdb_complains_about_is_told() {
 
 #[tokio::test]
 async fn what_postgres_complains_about_is_told() {
-    let place = Place::new();
+    let place = Place::filled();
     place.start().await.stop().await;
     let configuration = place.data_dir().join("postgres/postgresql.conf");
     let text = fs::read_to_string(&configuration).unwrap();

@@ -14,7 +14,7 @@ use super::support::{
 
 #[tokio::test]
 async fn a_server_killed_by_sigkill_leaves_no_orphan_and_the_next_start_recovers() {
-    let place = Place::new();
+    let place = Place::filled();
     let other = Other::start(&place.data_dir(), "server");
     tell(&other.url, "CREATE TABLE kept AS SELECT 'still here' AS what").await;
     // A client which stays connected must not keep Postgres alive.
@@ -44,7 +44,7 @@ async fn a_killed_server_leaves_no_socket_folder_behind_after_the_next_start() {
 
 #[tokio::test]
 async fn a_start_right_after_a_killed_server_waits_for_its_postgres() {
-    let place = Place::new();
+    let place = Place::filled();
     let other = Other::start(&place.data_dir(), "server");
     let before = place.postmaster().unwrap();
     other.kill();
@@ -57,7 +57,7 @@ async fn a_start_right_after_a_killed_server_waits_for_its_postgres() {
 
 #[tokio::test]
 async fn a_start_ends_a_postgres_whose_server_and_guard_are_both_dead() {
-    let place = Place::new();
+    let place = Place::filled();
     let other = Other::start(&place.data_dir(), "server");
     let before = place.postmaster().unwrap();
     let guard = parent(before);
@@ -74,7 +74,7 @@ async fn a_start_ends_a_postgres_whose_server_and_guard_are_both_dead() {
 
 #[tokio::test]
 async fn a_killed_postmaster_is_soon_back_with_all_that_was_committed() {
-    let place = Place::new();
+    let place = Place::filled();
     let embedded = place.start().await;
     tell(embedded.url(), "CREATE TABLE kept AS SELECT 'still here' AS what").await;
     for _ in 0..2 {
@@ -105,7 +105,7 @@ async fn a_killed_postmaster_is_soon_back_with_all_that_was_committed() {
 
 #[tokio::test]
 async fn a_killed_guard_is_replaced_with_its_postgres() {
-    let place = Place::new();
+    let place = Place::filled();
     let embedded = place.start().await;
     let before = place.postmaster().unwrap();
     let guard = parent(before);

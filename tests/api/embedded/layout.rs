@@ -8,6 +8,7 @@ use bloq_accounts::db::embedded::{Embedded, Holder, Reached, reach};
 use nix::unistd::Uid;
 
 use super::support::{Other, Place, ask, connect, postmaster, refusal, settings, tell, until};
+use crate::harness::seed;
 
 #[tokio::test]
 async fn postgres_runs_as_it_was_told() {
@@ -57,7 +58,7 @@ async fn postgres_keeps_nothing_of_root() {
     if !Uid::effective().is_root() {
         return;
     }
-    let place = Place::new();
+    let place = Place::filled();
     let embedded = place.start().await;
     let postmaster = place.postmaster().unwrap();
     let status = fs::read_to_string(format!("/proc/{postmaster}/status")).unwrap();
@@ -114,6 +115,7 @@ async fn a_path_which_no_socket_fits_in_gets_its_socket_elsewhere() {
     for name in ["x".repeat(120), "a,b".into(), "a\"b'c".into(), " a b ".into(), "ä%20\\".into()] {
         let place = Place::new();
         let data_dir = place.0.path().join(&name);
+        seed::fill(&data_dir);
         let embedded = Embedded::start(settings(data_dir.clone()), Holder::Server).await.unwrap();
         connect(embedded.url()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let elsewhere = fs::read_link(data_dir.join("run")).ok();
@@ -134,6 +136,7 @@ async fn the_postgres_of_a_copied_folder_is_left_alone() {
     for name in ["short".to_owned(), "x".repeat(120)] {
         let place = Place::new();
         let original = place.0.path().join(&name);
+        seed::fill(&original);
         let embedded = Embedded::start(settings(original.clone()), Holder::Server).await.unwrap();
         let copy = place.0.path().join("copy");
         let copied = Command::new("cp").arg("-a").args([&original, &copy]).status();
@@ -154,7 +157,7 @@ async fn the_postgres_of_a_copied_folder_is_left_alone() {
 
 #[tokio::test]
 async fn a_folder_may_be_moved() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut data_dir = place.data_dir();
     let first = place.start().await;
     tell(first.url(), "CREATE TABLE kept AS SELECT 'still here' AS what").await;

@@ -30,7 +30,7 @@ async fn a_new_folder_is_soon_ready_and_an_existing_one_sooner() {
 
 #[tokio::test]
 async fn stopping_is_clean_and_final() {
-    let place = Place::new();
+    let place = Place::filled();
     let embedded = place.start().await;
     let url = embedded.url().to_owned();
     let guard = parent(place.postmaster().unwrap());
@@ -47,7 +47,7 @@ async fn stopping_is_clean_and_final() {
 
 #[tokio::test]
 async fn a_dropped_postgres_ends_too() {
-    let place = Place::new();
+    let place = Place::filled();
     let embedded = place.start().await;
     drop(embedded);
     until("Postgres is gone", async || processes_of(&place.data_dir()).is_empty()).await;
@@ -55,7 +55,7 @@ async fn a_dropped_postgres_ends_too() {
 
 #[tokio::test]
 async fn a_postgres_which_does_not_end_is_killed() {
-    let place = Place::new();
+    let place = Place::filled();
     let embedded = place.start().await;
     let postmaster = place.postmaster().unwrap();
     kill(postmaster, Signal::SIGSTOP).unwrap();
@@ -69,7 +69,7 @@ async fn a_postgres_which_does_not_end_is_killed() {
 
 #[tokio::test]
 async fn stopping_while_postgres_is_started_again_leaves_nothing() {
-    let place = Place::new();
+    let place = Place::filled();
     for pause in [0, 5, 20, 60, 120] {
         let embedded = place.start().await;
         kill(place.postmaster().unwrap(), Signal::SIGKILL).unwrap();
@@ -96,7 +96,7 @@ async fn a_start_which_is_given_up_leaves_nothing_running() {
 
 #[tokio::test]
 async fn signals_meant_for_the_server_do_not_end_the_guard() {
-    let place = Place::new();
+    let place = Place::filled();
     let embedded = place.start().await;
     let postmaster = place.postmaster().unwrap();
     let guard = parent(postmaster);

@@ -9,7 +9,7 @@ use super::support::{Other, Place, connect, processes_of, refusal, until};
 
 #[tokio::test]
 async fn a_second_server_is_refused_within_two_seconds_and_told_who_holds_the_folder() {
-    let place = Place::new();
+    let place = Place::filled();
     let other = Other::start(&place.data_dir(), "server");
     let began = Instant::now();
     let error = refusal(place.settings()).await;
@@ -22,7 +22,7 @@ async fn a_second_server_is_refused_within_two_seconds_and_told_who_holds_the_fo
 
 #[tokio::test]
 async fn a_server_waits_a_moment_for_a_command_and_then_refuses() {
-    let place = Place::new();
+    let place = Place::filled();
     let other = Other::start(&place.data_dir(), "command");
     let error = refusal(place.settings()).await;
     assert!(error.contains(&format!("a command (pid {})", other.pid())), "{error}");
@@ -33,7 +33,7 @@ async fn a_server_waits_a_moment_for_a_command_and_then_refuses() {
 
 #[tokio::test]
 async fn a_command_reaches_the_postgres_of_a_running_server_and_leaves_it_running() {
-    let place = Place::new();
+    let place = Place::filled();
     let other = Other::start(&place.data_dir(), "server");
     let reached = reach(place.settings()).await.unwrap();
     assert!(matches!(reached, Reached::Running { .. }));
@@ -57,7 +57,7 @@ async fn a_command_waits_for_a_server_which_is_still_making_its_folder() {
 
 #[tokio::test]
 async fn a_command_without_a_server_starts_postgres_for_itself_and_stops_it() {
-    let place = Place::new();
+    let place = Place::filled();
     let reached = reach(place.settings()).await.unwrap();
     assert!(matches!(reached, Reached::Started(_)));
     connect(reached.url()).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_command_without_a_server_starts_postgres_for_itself_and_stops_it() {
 
 #[tokio::test]
 async fn a_command_waits_for_another_command() {
-    let place = Place::new();
+    let place = Place::filled();
     let other = Other::start(&place.data_dir(), "command");
     let waiting = tokio::spawn(reach(place.settings()));
     tokio::task::yield_now().await;

@@ -14,6 +14,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
+use crate::harness::seed;
+
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A temporary folder which every user can pass through, as below /var/lib.
@@ -24,6 +26,13 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
         Self(folder)
+    }
+
+    /// The same with a data folder that was made before.
+    pub fn filled() -> Self {
+        let place = Self::new();
+        seed::fill(&place.data_dir());
+        place
     }
 
     pub fn data_dir(&self) -> PathBuf {

@@ -17,7 +17,7 @@ struct Postgres {
 
 impl Postgres {
     async fn start() -> Self {
-        let place = Place::new();
+        let place = Place::filled();
         Self { running: start(&place).await, place }
     }
 

@@ -114,13 +114,14 @@ async fn start() -> Embedded {
     Embedded::start(settings, Holder::Server).await.expect("a private Postgres for the tests")
 }
 
-const PREFIX: &str = "bloq-accounts-test-";
+/// Temporary folders of a run begin with this and the id of its process.
+pub const PREFIX: &str = "bloq-accounts-test-";
 
 /// A process cannot remove the folder it dies with; the next one does.
 fn remove_leftovers() {
     for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<i32>().ok());
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<i32>().ok());
         let is_dead = process.is_some_and(|process| {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None) == Err(nix::errno::Errno::ESRCH)
         });

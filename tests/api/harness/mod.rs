@@ -7,6 +7,7 @@ pub mod database;
 pub mod mailbox;
 pub mod people;
 pub mod program;
+pub mod seed;
 pub mod token;
 mod traces;
 

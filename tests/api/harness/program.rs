@@ -48,6 +48,13 @@ impl Place {
         Self { folder, address: free_address() }
     }
 
+    /// The same with a data folder that was made before.
+    pub fn filled() -> Self {
+        let place = Self::new();
+        super::seed::fill(&place.data_dir());
+        place
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -42,7 +42,7 @@ async fn ask_until_it_is_gone(server: &Program, somebody: &Somebody, client: usi
 
 #[tokio::test]
 async fn a_server_killed_in_the_middle_of_a_crowd_loses_no_event_of_an_answer() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let ada = ada(&place, &server).await;
     let before = recorded(&server, &ada).await;
@@ -78,7 +78,7 @@ async fn a_server_killed_in_the_middle_of_a_crowd_loses_no_event_of_an_answer() 
 
 #[tokio::test]
 async fn a_killed_postgres_comes_back_and_every_answer_of_the_meantime_has_its_event() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let ada = ada(&place, &server).await;
     let before = place.postmaster();
@@ -111,7 +111,7 @@ async fn a_killed_postgres_comes_back_and_every_answer_of_the_meantime_has_its_e
 
 #[tokio::test]
 async fn a_killed_server_leaves_no_process_and_its_tokens_stay_good() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve().await;
     let ada = ada(&place, &server).await;
     server.kill().await;

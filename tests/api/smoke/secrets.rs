@@ -11,7 +11,7 @@ const WRONG: &str = "A wrong password 4711";
 
 #[tokio::test]
 async fn no_secret_is_logged_or_recorded_even_at_level_trace() {
-    let place = Place::new();
+    let place = Place::filled();
     let mut server = place.serve_with(|command| command.env("BLOQ_ACCOUNTS_LOG__LEVEL", "trace")).await;
     let ada = ada(&place, &server).await;
     let mailed = place.mail_to(EMAIL).await.token();
