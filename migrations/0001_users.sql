@@ -11,6 +11,8 @@ create table users (
     email_canonical text,
     email_held boolean not null default false,
     email_verified_at timestamptz,
+    -- from which address the sign-up came, for the mails that ask for its proof; erased by the proof
+    signed_up_from inet,
     login_name text,
     display_name text,
     entity_type text not null default 'individual'

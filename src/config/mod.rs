@@ -255,7 +255,7 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         let url = &self.server.public_url;
         ensure!(
-            url.parse::<axum::http::Uri>()
+            url.parse::<hyper::Uri>()
                 .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()),
             "bad value for `server.public_url`: an http:// or https:// URL is needed, not {url:?}",
         );

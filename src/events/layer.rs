@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::USER_AGENT;
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,10 +13,13 @@ use http_body_util::BodyExt;
 use uuid::Uuid;
 
 use super::{Draft, Event, Events, NotCommitted, REST};
+use crate::app::App;
 use crate::error::{Code, Error};
 use crate::http::client_ip::ClientIp;
 use crate::http::error::{code_of, write_down};
+use crate::http::extract::credentials_in;
 use crate::http::request_id::RequestId;
+use crate::secret::PlainSecret;
 use crate::users::UserId;
 
 /// What a client that hung up was told: nothing. 499 is what access logs call it.
@@ -29,7 +32,7 @@ const LONGEST_AGENT: usize = 256;
 const LONGEST_PATH: usize = 256;
 
 /// Records the request. Outermost of all layers but those that name it.
-pub async fn record(State(events): State<Events>, mut request: Request, next: Next) -> Response {
+pub async fn record(State(app): State<App>, mut request: Request, next: Next) -> Response {
     if !is_recorded(request.method(), request.uri()) {
         return next.run(request).await;
     }
@@ -39,14 +42,26 @@ pub async fn record(State(events): State<Events>, mut request: Request, next: Ne
     }
     request.extensions_mut().insert(draft.clone());
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    let mut pending = Pending::new(events, draft, &request, &id);
+    let mut pending = Pending::new(app.events, draft.clone(), &request, &id);
+    // `POST /auth/token` ignores the header.
+    let authorization = request.headers().get(AUTHORIZATION).filter(|_| request.uri().path() != "/auth/token").cloned();
+    // hyper sends the head of such an answer and not a byte of its body.
+    let is_head = request.method() == Method::HEAD;
+    let bytes_out = |body: &Bytes| if is_head { 0 } else { body.len() };
 
     let (parts, body) = next.run(request).await.into_parts();
+    // No handler looked at the token (404, 405, 413 …): it is its bearer's request all the same.
+    if let (None, Some(authorization)) = (draft.user(), authorization)
+        && let Some(token) = credentials_in(&authorization, "bearer")
+        && let Some(user) = app.auth.signed_for(&PlainSecret::new(token))
+    {
+        draft.concerns(user);
+    }
     // Our bodies are in memory already; collecting them counts the bytes without copying one.
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let response = Response::from_parts(parts, Body::from(body.clone()));
 
-    pending.answer(response.status().as_u16(), body.len());
+    pending.answer(response.status().as_u16(), bytes_out(&body));
     let is_database_away = code_of(&response) == Some(Code::DatabaseUnavailable);
     if is_database_away {
         // There is nothing to wait for: dropping hands the event over, and it is written when the database is back.
@@ -58,7 +73,7 @@ pub async fn record(State(events): State<Events>, mut request: Request, next: Ne
             let refusal = write_down(Error::database_unavailable().into_response(), &id);
             let (parts, body) = refusal.into_parts();
             let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            pending.answer(parts.status.as_u16(), body.len());
+            pending.answer(parts.status.as_u16(), bytes_out(&body));
             Response::from_parts(parts, Body::from(body))
         }
     }

@@ -6,7 +6,7 @@ use axum::extract::RawPathParams;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::BodyExt;
@@ -61,6 +61,11 @@ impl FromRequestParts<App> for BasicCredentials {
 fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
+    credentials_in(value, scheme)
+}
+
+/// What follows the scheme in this `Authorization` header.
+pub fn credentials_in<'a>(value: &'a HeaderValue, scheme: &str) -> Option<&'a str> {
     let (given, credentials) = value.to_str().ok()?.split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
 }
@@ -94,9 +99,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 pub struct PathFields(Vec<(String, String)>);
 
 impl PathFields {
-    /// The parameter with this name of the route's pattern.
+    /// The parameter with this name of the route's pattern. What Postgres would not take as text is nobody and nothing,
+    /// too.
     pub fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        let value = self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
+        if value.contains('\0') { "" } else { value }
     }
 
     /// The user whom `{userId}` names: by id, e-mail or login name (decisions.md sections 1 and 2).
@@ -139,7 +146,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get::<ClientIp>().map(|client| client.address.to_string())))
+        Ok(Self(parts.extensions.get::<ClientIp>().map(|client| client.address)))
     }
 }
 

@@ -56,7 +56,7 @@ pub fn router(app: App) -> Router {
         // Who is asking, for the event and for mails.
         .layer(from_fn_with_state(app.trusted_proxies.clone(), client_ip::find))
         // Outside all that may refuse, fail or give up: those are events, too.
-        .layer(from_fn_with_state(app.events.clone(), events::layer::record))
+        .layer(from_fn_with_state(app.clone(), events::layer::record))
         // Inside the events, which count the bytes of bodies.
         .layer(from_fn(error::render))
         .layer(CatchPanicLayer::custom(on_panic))

@@ -7,7 +7,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp;
+use lettre::transport::smtp::{self, AsyncSmtpTransportBuilder};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -62,12 +62,13 @@ fn sender(config: &config::Mail) -> anyhow::Result<Mailbox> {
     })
 }
 
-fn smtp(config: &config::Mail) -> anyhow::Result<AsyncSmtpTransport<Tokio1Executor>> {
+/// What `mail.smtp_url` says; nothing is connected and no runtime is needed yet.
+fn smtp(config: &config::Mail) -> anyhow::Result<AsyncSmtpTransportBuilder> {
     // The library's error may repeat the URL, and with it the password.
     let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())
         .ok()
         .context("bad value for `mail.smtp_url`: smtp://user:password@host:587?tls=required or smtps://… is needed")?;
-    Ok(builder.timeout(Some(SMTP_TIMEOUT)).build())
+    Ok(builder.timeout(Some(SMTP_TIMEOUT)))
 }
 
 impl Transport {
@@ -79,7 +80,7 @@ impl Transport {
                 crate::data_dir::private_folder(&folder)?;
                 Out::File(folder)
             }
-            MailTransport::Smtp => Out::Smtp(smtp(config)?),
+            MailTransport::Smtp => Out::Smtp(smtp(config)?.build()),
         };
         Ok(Self { from: sender(config)?, out })
     }

@@ -42,8 +42,6 @@ pub struct Signed {
 /// A live account token.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountToken {
-    /// The `jti`.
-    pub id: Uuid,
     /// Whose it is.
     pub user: UserId,
     /// Good only while the user's row shows the same version.
@@ -123,7 +121,7 @@ impl Tokens {
     /// The live account token with this `jti`; `None` when it was revoked.
     pub async fn find_account(&self, id: Uuid) -> Result<Option<AccountToken>> {
         let row = store::find(&mut *self.pool.acquire().await?, id).await?;
-        Ok(row.map(|(user, version)| AccountToken { id, user, version }))
+        Ok(row.map(|(user, version)| AccountToken { user, version }))
     }
 
     /// Ends this account token at once.

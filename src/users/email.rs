@@ -29,7 +29,13 @@ impl EmailAddress {
         }
 
         // One spelling of a domain: compatibility forms folded, then punycode. A look-alike stays another domain.
-        let domain = idna::domain_to_ascii_strict(&domain.nfkc().collect::<String>()).map_err(|_| invalid())?;
+        let folded = domain.nfkc().collect::<String>().to_lowercase();
+        let domain = idna::domain_to_ascii_strict(&folded).map_err(|_| invalid())?;
+        // What punycode leaves out (a zero-width space, say) would still be shown.
+        let shown = idna::domain_to_unicode(&domain).0;
+        if !folded.is_ascii() && shown.chars().count() != folded.chars().count() {
+            return Err(invalid());
+        }
         let canonical = format!("{}@{domain}", local.to_ascii_lowercase());
         let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
         email_address::EmailAddress::parse_with_options(&canonical, options).map_err(|_| invalid())?;
@@ -111,6 +117,7 @@ mod tests {
             "ada@example.com\r\nBcc: eve@example.com",
             ".ada@example.com",
             "a..da@example.com",
+            "ada@example.com\u{200b}",
             "ada@-example.com",
         ] {
             assert!(canonical(text).is_err(), "{text:?} was taken");

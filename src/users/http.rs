@@ -182,8 +182,14 @@ async fn change_password(
     JsonBody(mut body): JsonBody,
 ) -> Result<Json<ProfileView>> {
     let (old, new) = (body.password("oldPassword"), body.password("newPassword"));
-    let (Some(old), Some(new), true) = (old, new, body.is_fine()) else { return Err(body.into_error()) };
-    let user = users.change_password(&caller.user, caller.token_id, &old, &new).await?;
+    let (Some(old), Some(new), true) = (&old, &new, body.is_fine()) else {
+        if let Some(new) = &new {
+            let User { email, display_name, .. } = &caller.user;
+            body.note("newPassword", users.judge(new, email.as_deref(), display_name.as_deref()));
+        }
+        return Err(body.into_error());
+    };
+    let user = users.change_password(&caller.user, caller.token_id, old, new).await?;
     Ok(Json(user.into()))
 }
 
@@ -223,7 +229,12 @@ async fn activate(
     JsonBody(mut body): JsonBody,
 ) -> Result<Json<ProfileView>> {
     let (activation, new) = (body.password("activationPassword"), body.password("newPassword"));
-    let (Some(activation), Some(new), true) = (activation, new, body.is_fine()) else { return Err(body.into_error()) };
-    let user = users.activate(&path.user(), &activation, &new, &draft).await?;
+    let (Some(activation), Some(new), true) = (&activation, &new, body.is_fine()) else {
+        if let Some(new) = &new {
+            body.note("newPassword", users.judge(new, None, None));
+        }
+        return Err(body.into_error());
+    };
+    let user = users.activate(&path.user(), activation, new, &draft).await?;
     Ok(Json(user.into()))
 }

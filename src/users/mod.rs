@@ -15,6 +15,7 @@ mod service;
 mod store;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -63,6 +64,8 @@ pub struct User {
     pub email_held: bool,
     /// When the e-mail was proved.
     pub email_verified_at: Option<DateTime<Utc>>,
+    /// From which address an unproved sign-up came.
+    pub signed_up_from: Option<IpAddr>,
     /// The login name, unique without regard to case.
     pub login_name: Option<String>,
     /// The name to show; see [`User::shown_name`].
@@ -107,6 +110,32 @@ pub enum State {
 impl User {
     /// Life of a sign-up that nobody proves.
     pub const UNPROVED_LIFETIME: TimeDelta = TimeDelta::hours(48);
+
+    /// A user who was just made: authorized, active, and nobody yet.
+    fn new(id: UserId, password_hash: password::PasswordHash, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            email: None,
+            email_canonical: None,
+            email_held: false,
+            email_verified_at: None,
+            signed_up_from: None,
+            login_name: None,
+            display_name: None,
+            entity_type: EntityType::default(),
+            billing_address: None,
+            password_hash,
+            activation_expires_at: None,
+            activated_at: Some(now),
+            block_cause: None,
+            failed_login_attempts: 0,
+            access_level: AccessLevel::Authorized,
+            read_only: false,
+            token_version: 0,
+            created_at: now,
+            updated_at: now,
+        }
+    }
 
     /// The state, derived from the facts.
     pub fn state(&self) -> State {

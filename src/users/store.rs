@@ -1,6 +1,7 @@
 //! SQL for `users`.
 
 use chrono::{DateTime, Utc};
+use ipnetwork::IpNetwork;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -12,8 +13,8 @@ macro_rules! select_user {
     ($rest:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             UserRow,
-            r#"select id as "id: UserId", email, email_canonical, email_held, email_verified_at, login_name,
-                      display_name, entity_type as "entity_type: EntityType",
+            r#"select id as "id: UserId", email, email_canonical, email_held, email_verified_at, signed_up_from,
+                      login_name, display_name, entity_type as "entity_type: EntityType",
                       billing_address as "billing_address: Json<BillingAddress>", password_hash,
                       activation_expires_at, activated_at, block_cause as "block_cause: BlockCause",
                       failed_login_attempts, access_level as "access_level: AccessLevel", read_only,
@@ -31,6 +32,7 @@ struct UserRow {
     email_canonical: Option<String>,
     email_held: bool,
     email_verified_at: Option<DateTime<Utc>>,
+    signed_up_from: Option<IpNetwork>,
     login_name: Option<String>,
     display_name: Option<String>,
     entity_type: EntityType,
@@ -55,6 +57,7 @@ impl From<UserRow> for User {
             email_canonical: row.email_canonical,
             email_held: row.email_held,
             email_verified_at: row.email_verified_at,
+            signed_up_from: row.signed_up_from.map(|network| network.ip()),
             login_name: row.login_name,
             display_name: row.display_name,
             entity_type: row.entity_type,
@@ -75,7 +78,7 @@ impl From<UserRow> for User {
 
 pub async fn insert(connection: &mut PgConnection, user: &User) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into users (id, email, email_canonical, email_held, email_verified_at, login_name, display_name,
+        "insert into users (id, email, email_canonical, email_held, signed_up_from, login_name, display_name,
                             entity_type, billing_address, password_hash, activation_expires_at, activated_at,
                             access_level, read_only, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
@@ -83,7 +86,7 @@ pub async fn insert(connection: &mut PgConnection, user: &User) -> sqlx::Result<
         user.email,
         user.email_canonical,
         user.email_held,
-        user.email_verified_at,
+        user.signed_up_from.map(IpNetwork::from) as Option<IpNetwork>,
         user.login_name,
         user.display_name,
         user.entity_type as EntityType,
@@ -179,7 +182,8 @@ pub async fn find_other_active_admin(connection: &mut PgConnection, id: UserId) 
 
 pub async fn mark_email_verified(connection: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!(
-        "update users set email_held = true, email_verified_at = $2, updated_at = $2 where id = $1",
+        "update users set email_held = true, email_verified_at = $2, signed_up_from = null, updated_at = $2
+         where id = $1",
         id.0,
         now,
     )
@@ -221,11 +225,11 @@ pub async fn delete_unproved(connection: &mut PgConnection, before: DateTime<Utc
     .map(|done| done.rows_affected())
 }
 
-/// Sets a password, if the present one is still `old`; answers the user's new token version.
+/// Sets a password, if nobody else did since the row had this token version; answers the new one.
 pub async fn update_password(
     connection: &mut PgConnection,
     id: UserId,
-    old: &PasswordHash,
+    token_version: i64,
     new: &PasswordHash,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i64>> {
@@ -233,10 +237,10 @@ pub async fn update_password(
         "update users
          set password_hash = $3, activation_expires_at = null, activated_at = coalesce(activated_at, $4),
              failed_login_attempts = 0, token_version = token_version + 1, updated_at = $4
-         where id = $1 and password_hash = $2
+         where id = $1 and token_version = $2
          returning token_version",
         id.0,
-        old.as_str(),
+        token_version,
         new.as_str(),
         now,
     )

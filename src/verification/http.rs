@@ -15,7 +15,7 @@ use crate::http::error::ErrorBody;
 use crate::http::extract::PathFields;
 use crate::http::openapi::Anywhere;
 use crate::http::pace;
-use crate::users::{Origin, Users};
+use crate::users::Users;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
@@ -85,10 +85,9 @@ struct ResentResponse {
 async fn resend(
     State(users): State<Users>,
     draft: Draft,
-    origin: Origin,
     path: PathFields,
 ) -> Result<(StatusCode, Json<ResentResponse>)> {
-    pace::evenly(users.resend_proof(&path.user(), &origin, &draft)).await?;
+    pace::evenly(users.resend_proof(&path.user(), &draft)).await?;
     let message = "If this user has an e-mail to verify, a fresh token is on its way.";
     Ok((StatusCode::ACCEPTED, Json(ResentResponse { message })))
 }

@@ -4,6 +4,8 @@ mod passwords;
 mod proof;
 mod sign_up;
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
@@ -36,7 +38,13 @@ pub struct Users {
 }
 
 /// Where a request came from, for the mail that tells of it.
-pub struct Origin(pub Option<String>);
+pub struct Origin(pub Option<IpAddr>);
+
+impl Origin {
+    fn text(&self) -> Option<String> {
+        self.0.map(|address| address.to_string())
+    }
+}
 
 impl Users {
     /// The users of this database.

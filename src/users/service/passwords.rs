@@ -111,12 +111,12 @@ impl Users {
         self.rule.judge(new, known).map_err(|reason| weak("newPassword", reason))
     }
 
-    /// `None` when the password of the row is not the one that was checked any more.
+    /// `None` when the password is not the one that was checked any more.
     async fn set_password(&self, user: &User, new: &Password, keep: Option<Uuid>) -> Result<Option<User>> {
         let hash = self.hasher.hash(new).await?;
         let mut tx = self.pool.begin().await?;
         let now = self.clock.now();
-        let Some(version) = store::update_password(&mut tx, user.id, &user.password_hash, &hash, now).await? else {
+        let Some(version) = store::update_password(&mut tx, user.id, user.token_version, &hash, now).await? else {
             return Ok(None);
         };
         self.tokens.revoke_others(&mut tx, user.id, keep, version).await?;

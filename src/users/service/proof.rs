@@ -72,12 +72,12 @@ impl Users {
 
     /// Sends a fresh verification mail to the user whom `login` names, if there is one who can use it. Says nothing
     /// about that.
-    pub async fn resend_proof(&self, login: &Login, origin: &Origin, draft: &Draft) -> Result<()> {
+    pub async fn resend_proof(&self, login: &Login, draft: &Draft) -> Result<()> {
         let mut tx = self.pool.begin().await?;
         let Some(user) = self.find_by_login(&mut tx, login).await? else { return Ok(()) };
         draft.concerns(user.id);
         if !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now()) {
-            self.ask_for_proof(&mut tx, &user, origin).await?;
+            self.ask_for_proof(&mut tx, &user).await?;
             tx.commit().await?;
             self.mail.wake();
         }
@@ -85,7 +85,7 @@ impl Users {
     }
 
     /// Queues the mail that asks for the proof of an e-mail; nothing to do for a user without one.
-    pub(super) async fn ask_for_proof(&self, tx: &mut PgConnection, user: &User, origin: &Origin) -> Result<()> {
+    pub(super) async fn ask_for_proof(&self, tx: &mut PgConnection, user: &User) -> Result<()> {
         let (Some(given), Some(canonical)) = (&user.email, &user.email_canonical) else { return Ok(()) };
         let dies_at = user.dies_at();
         let token = self.verification.issue(tx, user.id, Purpose::EmailVerification, dies_at).await?;
@@ -94,7 +94,8 @@ impl Users {
             user_id: user.id.to_string(),
             token: token.expose().to_owned(),
             signed_up_at: minute(user.created_at),
-            signed_up_from: origin.0.clone(),
+            // Of the sign-up, not of whoever asks for another mail: who reads it must see whose account it proves.
+            signed_up_from: Origin(user.signed_up_from).text(),
             expires_at: minute(dies_at.map_or(end, |death| death.min(end))),
         };
         self.mail.queue(tx, user.id, &email::mailbox(given, canonical), &letter).await

@@ -61,34 +61,23 @@ impl Users {
             .map_err(|reason| weak("password", reason))?;
         let password_hash = self.hasher.hash(&sign_up.password).await?;
 
-        let now = self.clock.now();
         let user = User {
-            id: UserId(self.random.uuid_v4()),
             email: Some(sign_up.email.given().to_owned()),
             email_canonical: Some(sign_up.email.canonical().to_owned()),
-            email_held: false,
-            email_verified_at: None,
-            login_name: None,
+            signed_up_from: origin.0,
             display_name: Some(sign_up.display_name.as_str().to_owned()),
             entity_type: sign_up.entity_type,
             billing_address: sign_up.billing_address,
-            password_hash,
-            activation_expires_at: None,
-            activated_at: Some(now),
-            block_cause: None,
-            failed_login_attempts: 0,
-            access_level: AccessLevel::Authorized,
-            read_only: false,
-            token_version: 0,
-            created_at: now,
-            updated_at: now,
+            ..User::new(UserId(self.random.uuid_v4()), password_hash, self.clock.now())
         };
 
         let mut tx = self.pool.begin().await?;
+        // A proof of this address that is under way decides first, and this sign-up sees what it decided.
+        store::lock_email(&mut tx, sign_up.email.canonical()).await?;
         match store::find_holder(&mut tx, sign_up.email.canonical()).await? {
             None => {
                 store::insert(&mut tx, &user).await?;
-                self.ask_for_proof(&mut tx, &user, &origin).await?;
+                self.ask_for_proof(&mut tx, &user).await?;
                 draft.concerns(user.id);
             }
             Some(owner) => {
@@ -121,26 +110,16 @@ impl Users {
                 (password.clone(), Some(password))
             }
         };
+        let password_hash = self.hasher.hash(&password).await?;
         let user = User {
-            id: UserId(self.random.uuid_v4()),
             email: email.as_ref().map(|email| email.given().to_owned()),
             email_canonical: email.as_ref().map(|email| email.canonical().to_owned()),
             email_held: email.is_some(),
-            email_verified_at: None,
             login_name: name.map(|name| name.as_str().to_owned()),
-            display_name: None,
-            entity_type: EntityType::Individual,
-            billing_address: None,
-            password_hash: self.hasher.hash(&password).await?,
             activation_expires_at: activation.is_some().then(|| now + ACTIVATION_LIFETIME),
             activated_at: activation.is_none().then_some(now),
-            block_cause: None,
-            failed_login_attempts: 0,
             access_level: new.level,
-            read_only: false,
-            token_version: 0,
-            created_at: now,
-            updated_at: now,
+            ..User::new(UserId(self.random.uuid_v4()), password_hash, now)
         };
         let mut tx = self.pool.begin().await?;
         let inserted = store::insert(&mut tx, &user).await;
@@ -148,14 +127,14 @@ impl Users {
             inserted,
             &[("users_email_key", Code::EmailTaken), ("users_login_name_key", Code::NameTaken)],
         )?;
-        self.ask_for_proof(&mut tx, &user, &Origin(None)).await?;
+        self.ask_for_proof(&mut tx, &user).await?;
         tx.commit().await?;
         self.mail.wake();
         Ok((user, activation))
     }
 
     async fn tell_owner(&self, tx: &mut PgConnection, owner: UserId, origin: &Origin) -> Result<()> {
-        let letter = Letter::AddressTaken { signed_up_at: minute(self.clock.now()), signed_up_from: origin.0.clone() };
+        let letter = Letter::AddressTaken { signed_up_at: minute(self.clock.now()), signed_up_from: origin.text() };
         // The lock makes "at most one a day" true for strangers who try at the same moment, too.
         let Some(owner) = store::find_for_update(tx, owner).await? else { return Ok(()) };
         let (Some(given), Some(canonical)) = (&owner.email, &owner.email_canonical) else { return Ok(()) };

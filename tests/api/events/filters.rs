@@ -25,9 +25,9 @@ async fn since_and_until_bound_the_time() {
     app.delete(&format!("/users/me/client-keys/{}", "0".repeat(40))).bearer(&ada.token).await.expect(404);
 
     let (since, until) = (instant(noon), instant(noon + TimeDelta::minutes(30)));
-    assert_eq!(statuses(&app, &ada, &format!("status=4xx&since={since}")).await, [401, 404]);
-    assert_eq!(statuses(&app, &ada, &format!("status=4xx&until={until}")).await, [401]);
-    assert_eq!(statuses(&app, &ada, &format!("since={since}&until={until}")).await, [401]);
+    assert_eq!(statuses(&app, &ada, &format!("status=4xx&since={since}")).await, [405, 401, 404]);
+    assert_eq!(statuses(&app, &ada, &format!("status=4xx&until={until}")).await, [405, 401]);
+    assert_eq!(statuses(&app, &ada, &format!("since={since}&until={until}")).await, [405, 401]);
     let with_zone = (noon + TimeDelta::minutes(1)).format("%Y-%m-%dT%H:%M:%S%%2B00:00").to_string();
     assert_eq!(statuses(&app, &ada, &format!("status=4xx&since={with_zone}")).await, [404]);
     assert_eq!(statuses(&app, &ada, &format!("since={until}&until={since}")).await, [0_u64; 0]);

@@ -124,7 +124,7 @@ async fn a_look_alike_of_an_email_is_another_address_or_none() {
     for (look_alike, status) in [
         ("mıke@example.com", 400),
         ("ｍike@example.com", 400),
-        ("mike@example.com\u{200b}", 201),
+        ("mike@example.com\u{200b}", 400),
         ("mike\0@example.com", 400),
         (" mike@example.com", 400),
         ("mike@exаmple.com", 201),
