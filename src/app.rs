@@ -11,13 +11,13 @@ use crate::config::Config;
 use crate::db::{self, Pool};
 use crate::events::{Events, Partitions, Writer};
 use crate::http::client_ip::TrustedProxies;
-use crate::mail::{Courier, Mail, Stationery, Transport};
+use crate::mail::{self, Courier, Mail, Stationery, Transport};
 use crate::random::Random;
 use crate::signing_keys::{self, SigningKeys};
 use crate::sweeper::Sweeper;
 use crate::tokens::Tokens;
 use crate::users::Users;
-use crate::users::password::Hasher;
+use crate::users::password::{self, Hasher};
 use crate::verification::Verification;
 use crate::worker::Worker;
 
@@ -60,6 +60,15 @@ pub struct Workers {
     pub partitions: Partitions,
     /// Drops what is over.
     pub sweeper: Sweeper,
+}
+
+/// What the rooms have to say about their sections of the configuration, before anything is started.
+///
+/// # Errors
+/// One that names the key and what is allowed.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    mail::check(&config.mail)?;
+    password::check(&config.password)
 }
 
 impl App {
@@ -121,7 +130,13 @@ impl App {
             Transport::new(&config.mail, &config.data_dir)?,
             clock,
         );
-        let workers = Workers { writer, courier, partitions, sweeper: Sweeper(app.clone()) };
+        let sweeper = Sweeper {
+            users: app.users.clone(),
+            tokens: app.tokens.clone(),
+            verification: app.verification.clone(),
+            mail: app.mail.clone(),
+        };
+        let workers = Workers { writer, courier, partitions, sweeper };
         Ok((app, workers))
     }
 }

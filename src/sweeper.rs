@@ -3,21 +3,33 @@
 
 use std::time::Duration;
 
-use crate::app::App;
 use crate::error::Result;
+use crate::mail::Mail;
+use crate::tokens::Tokens;
+use crate::users::Users;
+use crate::verification::Verification;
 use crate::worker::Worker;
 
 /// Rows deleted by one statement: small enough to disturb nobody.
 const AT_MOST: i64 = 1000;
 
 /// Sweeps the rooms.
-pub struct Sweeper(pub App);
+pub struct Sweeper {
+    /// Sign-ups that nobody proved.
+    pub users: Users,
+    /// Account tokens whose time is over.
+    pub tokens: Tokens,
+    /// One-time tokens whose time is over.
+    pub verification: Verification,
+    /// Mails long done.
+    pub mail: Mail,
+}
 
 impl Worker for Sweeper {
     const NAME: &'static str = "sweeper";
 
     async fn step(&self) -> Result<Duration> {
-        let App { users, tokens, verification, mail, .. } = &self.0;
+        let Self { users, tokens, verification, mail } = self;
         let swept = [
             users.sweep(AT_MOST).await?,
             tokens.sweep(AT_MOST).await?,

@@ -8,11 +8,12 @@ mod serve;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Overrides};
-use crate::{http, telemetry};
+use crate::config::{Config, Log, Overrides};
+use crate::{app, http, telemetry};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BLOQ_ACCOUNTS_COMMIT"), ")");
 
@@ -101,29 +102,42 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command, overrides: &Overrides) -> anyhow::Result<ExitCode> {
+    let load = || {
+        let config = Config::load(overrides)?;
+        app::check(&config)?;
+        anyhow::Ok(config)
+    };
     match command {
         Command::Openapi => {
             println!("{}", http::document().to_pretty_json()?);
-            return Ok(ExitCode::SUCCESS);
+            Ok(ExitCode::SUCCESS)
         }
         Command::Config => {
+            load()?;
             print!("{}", Config::show(overrides)?);
-            return Ok(ExitCode::SUCCESS);
+            Ok(ExitCode::SUCCESS)
         }
-        _ => {}
+        Command::Serve { .. } => {
+            let config = load()?;
+            complete(&config.log.clone(), serve::run(config, overrides))
+        }
+        Command::Migrate { check } => {
+            let config = load()?;
+            complete(&config.log, migrate::run(&config, check))
+        }
+        Command::Admin(command) => {
+            let config = load()?;
+            complete(&config.log, admin::run(&config, command))
+        }
     }
-    let config = Config::load(overrides)?;
-    telemetry::start(&config.log);
+}
+
+/// Runs a command to its end, with its log.
+fn complete(log: &Log, command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    telemetry::start(log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        match command {
-            Command::Serve { .. } => serve::run(config, overrides).await,
-            Command::Migrate { check } => migrate::run(&config, check).await,
-            Command::Admin(command) => admin::run(&config, command).await,
-            Command::Openapi | Command::Config => Ok(ExitCode::SUCCESS),
-        }
-    });
+    let outcome = runtime.block_on(command);
     // A hash or a mail that is still under way must not hold up the exit.
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    runtime.shutdown_timeout(Duration::from_millis(500));
     outcome
 }
