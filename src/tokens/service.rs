@@ -1,5 +1,7 @@
 //! Issues, verifies and revokes tokens.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use chrono::TimeDelta;
 use jsonwebtoken::Validation;
@@ -27,7 +29,7 @@ pub struct Tokens {
     keys: SigningKeys,
     clock: Clock,
     random: Random,
-    config: config::Tokens,
+    config: Arc<config::Tokens>,
 }
 
 /// A token that we signed.
@@ -51,7 +53,7 @@ pub struct AccountToken {
 impl Tokens {
     /// Tokens signed by `keys`.
     pub fn new(pool: Pool, keys: SigningKeys, clock: Clock, random: Random, config: config::Tokens) -> Self {
-        Self { pool, keys, clock, random, config }
+        Self { pool, keys, clock, random, config: Arc::new(config) }
     }
 
     /// A new account token (12 hours): `POST /auth`.
