@@ -123,7 +123,7 @@ pub fn is_unreachable(error: &anyhow::Error) -> bool {
 }
 
 /// Whether an error says that the database is gone, not that a statement is wrong.
-fn is_away(error: &sqlx::Error) -> bool {
+pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -4,6 +4,7 @@
 //! commit and a thousand requests share one. The queue has a bound: when it is full, requests wait at the door.
 
 use std::collections::{HashMap, VecDeque};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use super::{Event, store};
 use crate::config;
-use crate::db::Pool;
+use crate::db::{self, Pool};
 
 /// An event on its way to the table.
 pub(super) struct Handover {
@@ -94,42 +95,67 @@ impl Writer {
             return true;
         }
 
-        match self.insert(&events).await {
-            Ok(()) => {
-                self.backlog.drain(..overdue);
-                for done in batch.drain(..).filter_map(|handover| handover.done) {
-                    // Whoever hung up meanwhile does not need to know.
-                    let _ = done.send(true);
-                }
-                true
-            }
-            Err(reason) => {
-                tracing::warn!(
-                    events = events.len(),
-                    backlog = self.backlog.len(),
-                    reason,
-                    "events could not be written yet"
-                );
-                for Handover { event, done } in batch.drain(..) {
-                    // Who still waits is told, answers 503 and hands over what it told its client. Who does not wait
-                    // has had the last word: that is kept.
-                    if done.is_none_or(|done| done.send(false).is_err()) {
-                        self.keep(event);
-                    }
-                }
-                false
+        let failures = match self.insert(&events).await {
+            Ok(()) => HashMap::new(),
+            Err(Failure::Refused) => self.insert_each(&events).await,
+            Err(Failure::Away) => events.iter().map(|event| (event.id, Failure::Away)).collect(),
+        };
+        let is_away = |id: &Uuid| matches!(failures.get(id), Some(Failure::Away));
+        let waiting: Vec<_> = self.backlog.drain(..overdue).filter(|event| is_away(&event.id)).collect();
+        for event in waiting.into_iter().rev() {
+            self.backlog.push_front(event);
+        }
+        for Handover { event, done } in batch.drain(..) {
+            // Who still waits is told, and where it failed answers 503 and hands over what it told its client. Who does
+            // not wait has had the last word: that is kept.
+            let is_told = done.is_some_and(|done| done.send(!failures.contains_key(&event.id)).is_ok());
+            if !is_told && is_away(&event.id) {
+                self.keep(event);
             }
         }
+        failures.is_empty()
     }
 
-    async fn insert(&self, events: &[Arc<Event>]) -> Result<(), String> {
+    /// The way around an event that the table will not take, whatever the reason: one bad row must not hold up
+    /// everybody's. Answers those that failed.
+    async fn insert_each(&self, events: &[Arc<Event>]) -> HashMap<Uuid, Failure> {
+        let mut failures = HashMap::new();
+        for (position, event) in events.iter().enumerate() {
+            match self.insert(slice::from_ref(event)).await {
+                Ok(()) => {}
+                Err(Failure::Refused) => {
+                    failures.insert(event.id, Failure::Refused);
+                }
+                // Not to be waited for once more for each of the rest.
+                Err(Failure::Away) => {
+                    failures.extend(events[position..].iter().map(|event| (event.id, Failure::Away)));
+                    break;
+                }
+            }
+        }
+        failures
+    }
+
+    async fn insert(&self, events: &[Arc<Event>]) -> Result<(), Failure> {
         let insert = async {
             let mut connection = self.pool.acquire().await?;
             store::insert_batch(&mut connection, events).await
         };
+        let (events, backlog) = (events.len(), self.backlog.len());
         match tokio::time::timeout(self.deadline, insert).await {
-            Ok(outcome) => outcome.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer from the database within {:?}", self.deadline)),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if !db::is_away(&error) => {
+                tracing::error!(events, %error, "events were refused; a single one is dropped, more are tried one by one");
+                Err(Failure::Refused)
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(events, backlog, %error, "events could not be written yet");
+                Err(Failure::Away)
+            }
+            Err(_) => {
+                tracing::warn!(events, backlog, waited = ?self.deadline, "events could not be written yet: no answer");
+                Err(Failure::Away)
+            }
         }
     }
 
@@ -141,6 +167,14 @@ impl Writer {
             tracing::error!(event = %event.id, dropped = self.dropped, "an event was dropped: too many wait already");
         }
     }
+}
+
+/// Why a statement did not insert its events.
+enum Failure {
+    /// The database cannot be reached, or does not answer: worth another try.
+    Away,
+    /// The database will not have them: another try would end the same way.
+    Refused,
 }
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);

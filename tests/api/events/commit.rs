@@ -141,3 +141,31 @@ async fn a_stop_writes_what_was_handed_over() {
     let answered = crowd.join_all().await.into_iter().filter(|answered| *answered).count();
     assert!(app.count("select count(*) from events").await >= answered as i64, "{answered}");
 }
+
+#[tokio::test]
+async fn an_event_that_the_table_refuses_holds_up_nobody_else() {
+    let app = TestApp::start_with(|config| config.events.commit_deadline_ms = 60_000).await;
+    for statement in [
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$",
+        "create trigger refuse before insert on events_default for each row when (new.path = '/poison')
+         execute function refuse()",
+        "create trigger refuse before insert on events_2026_03 for each row when (new.path = '/poison')
+         execute function refuse()",
+    ] {
+        app.execute(statement).await;
+    }
+    let mut connection = app.connection().await;
+    let mut closed = connection.begin().await.expect("a transaction");
+    sqlx::query(CLOSED).execute(&mut *closed).await.expect("the lock");
+    let mut crowd = JoinSet::new();
+    for path in ["/first", "/poison", "/second", "/third"] {
+        let call = app.get(path);
+        crowd.spawn(async move { (path, call.await.status) });
+    }
+    app.somebody_waits_for_a_lock().await;
+    closed.commit().await.expect("the lock goes");
+    let mut statuses = crowd.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [("/first", 404), ("/poison", 503), ("/second", 404), ("/third", 404)]);
+    assert_eq!(app.count("select count(*) from events").await, 3);
+}
