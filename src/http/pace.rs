@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// Twice a password hash of OWASP's parameters on one core.
 const EVEN: Duration = Duration::from_millis(60);
 
-/// Does `work`, and gives its outcome no sooner than [`EVEN`] after the start.
+/// Does `work`, and gives its outcome no sooner than 60 ms after the start.
 pub async fn evenly<T>(work: impl Future<Output = T>) -> T {
     let end = Instant::now() + EVEN;
     let outcome = work.await;
