@@ -40,7 +40,7 @@ create table users (
 );
 
 create unique index users_email_key on users (email_canonical) where email_held;
-create index users_email_canonical_idx on users (email_canonical);
+create index users_email_canonical_idx on users (email_canonical, email_held desc, created_at desc, id);
 create unique index users_login_name_key on users (lower(login_name));
 -- the sweep of sign-ups that nobody proved in time
 create index users_unproved_idx on users (created_at) where email_canonical is not null and not email_held;

@@ -34,6 +34,13 @@ pub fn prepare(data_dir: &Path) -> Result<PathBuf> {
         "{} is a folder shared by all users: choose a folder inside of it as --data-dir",
         data_dir.display()
     );
+    // Whoever owns the folder decides what our writes in it lead to: as root, we would work for its owner with links.
+    ensure!(
+        found.uid() == Uid::effective().as_raw(),
+        "the data folder {} belongs to another user (uid {}): run this as that user, or choose another --data-dir",
+        data_dir.display(),
+        found.uid()
+    );
     // The path is a line of postmaster.pid, which commands read.
     ensure!(
         !data_dir.as_os_str().as_bytes().contains(&b'\n'),

@@ -60,6 +60,16 @@ impl Error {
         Self::Invalid { code, problems: vec![problem] }
     }
 
+    /// Fields or parameters are wrong. The list is bounded: a body of nonsense must not become a larger answer.
+    pub fn invalid_fields(mut problems: Vec<Problem>) -> Self {
+        let more = problems.len().saturating_sub(MOST_PROBLEMS);
+        if more > 0 {
+            problems.truncate(MOST_PROBLEMS);
+            problems.push(Problem::new("…", format!("and {more} more")));
+        }
+        Self::Invalid { code: Code::ValidationFailed, problems }
+    }
+
     /// The public code of this error.
     pub fn code(&self) -> Code {
         match self {
@@ -86,8 +96,15 @@ impl From<anyhow::Error> for Error {
     }
 }
 
+/// More than any form of ours has fields.
+const MOST_PROBLEMS: usize = 20;
+
+/// Problems that the message repeats; `details` has them all.
+const MOST_IN_MESSAGE: usize = 5;
+
 fn summary(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect::<Vec<_>>().join("; ")
+    let first = problems.iter().take(MOST_IN_MESSAGE);
+    first.map(|problem| format!("{}: {}", problem.field, problem.message)).collect::<Vec<_>>().join("; ")
 }
 
 macro_rules! codes {
@@ -128,7 +145,7 @@ codes! {
     UserBlocked => "This user is blocked.",
     // logging in
     InvalidCredentials =>
-        "The name or the password is wrong, or the e-mail of this user has not been verified yet.",
+        "The name or the password of HTTP Basic is missing or wrong, or the e-mail of this user has not been verified yet.",
     ActivationRequired =>
         "This is an activation password; exchange it with PUT /users/{userId}/activation.",
     InvalidClientCredentials => "The client id or the client secret is wrong.",

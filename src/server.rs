@@ -7,22 +7,25 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::ConnectInfo;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::app::{App, Workers};
 use crate::config;
 use crate::{http, worker};
 
-/// How long a connection may take to send the head of a request, and so how long it may idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a background step may go on after the last request.
+const LAST_STEP: Duration = Duration::from_secs(1);
 
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -71,15 +74,13 @@ impl Door {
 
 /// Runs the workers and serves until the door closes, then finishes what is under way: requests first, then their
 /// events.
-pub async fn run(mut door: Door, app: App, workers: Workers) -> anyhow::Result<()> {
-    let (stop_workers, stop_writer) = (CancellationToken::new(), CancellationToken::new());
+pub async fn run(mut door: Door, app: App, workers: Workers, stop: CancellationToken) -> anyhow::Result<()> {
+    let stop_writer = CancellationToken::new();
     let Workers { writer, courier, partitions, sweeper } = workers;
     let mut writer = writer.spawn(stop_writer.clone());
-    let others = [
-        worker::spawn(courier, stop_workers.clone()),
-        worker::spawn(partitions, stop_workers.clone()),
-        worker::spawn(sweeper, stop_workers.clone()),
-    ];
+    // These finish the step they are in while the door closes: a mail that a server is just taking is noted as sent.
+    let others =
+        [worker::spawn(courier, stop.clone()), worker::spawn(partitions, stop.clone()), worker::spawn(sweeper, stop)];
 
     door.lead_to(app);
     let outcome = tokio::select! {
@@ -87,14 +88,17 @@ pub async fn run(mut door: Door, app: App, workers: Workers) -> anyhow::Result<(
         // Without its writer the server could answer nothing: better to end and be started again.
         ended = &mut writer => Err(anyhow::anyhow!("the event writer ended: {ended:?}")),
     };
-    stop_workers.cancel();
     stop_writer.cancel();
     if outcome.is_ok() {
         writer.await.context("the event writer failed")?;
     }
-    for other in others {
-        // A courier in the middle of a mail would wait for a mail server; its lease covers the interruption.
-        other.abort();
+    let deadline = Instant::now() + LAST_STEP;
+    for mut other in others {
+        if tokio::time::timeout_at(deadline, &mut other).await.is_err() {
+            // Only the courier can take this long, waiting for a mail server. The lease brings the mail back.
+            tracing::warn!("a background step was cut off; a mail under way is tried again in a few minutes");
+            other.abort();
+        }
     }
     outcome
 }
@@ -106,17 +110,14 @@ async fn accept(
     config: config::Server,
     stop: CancellationToken,
 ) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HEAD_TIMEOUT)
-        .max_concurrent_streams(128)
-        .max_header_list_size(LONGEST_HEAD as u32);
-    let builder = Arc::new(builder);
+    let patience = Duration::from_secs(config.idle_timeout_seconds);
+    // HTTP/1.1 only: it is what the clients of this door speak, and streams held back by flow control would be memory
+    // that no timeout of ours ends.
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LONGEST_HEAD);
     let open = Arc::new(Semaphore::new(config.max_connections));
     let graceful = GracefulShutdown::new();
+    let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
 
     loop {
         let accepted = async {
@@ -137,17 +138,21 @@ async fn accept(
             },
         };
         stream.set_nodelay(true).ok();
+        // A client that does not take its answer must not keep it for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(patience));
         let router = router.clone();
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             let router = router.borrow().clone();
             router.oneshot(request)
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        let cut_off = cut_off.clone();
+        connections.spawn(async move {
             // Resets and bad framing are the client's business.
-            connection.await.ok();
+            cut_off.run_until_cancelled(connection).await;
             drop(place);
         });
     }
@@ -157,4 +162,8 @@ async fn accept(
     if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!(?grace, "some connections did not finish in time");
     }
+    // Dropped requests hand their events over, so the writer must outlive them.
+    cut_off.cancel();
+    connections.close();
+    connections.wait().await;
 }

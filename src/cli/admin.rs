@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, ensure};
 use clap::{Args, Subcommand};
 
-use super::database;
+use super::{database, output};
 use crate::app::App;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -81,6 +81,7 @@ pub async fn run(config: &Config, Admin::User(command): Admin) -> anyhow::Result
             UserCommand::Create(create) => self::create(users, create).await,
             UserCommand::Verify { user } => {
                 let user = named(users, &user).await?;
+                ensure!(user.email.is_some(), "{} has no e-mail to verify", user.id);
                 let user = users.verify_by_operator(user.id).await.map_err(plain)?;
                 eprintln!("{} is verified", user.id);
                 Ok(())
@@ -115,7 +116,8 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
     }
     if let Some(password) = activation {
         eprintln!("to be exchanged within 7 days: PUT /users/{}/activation", user.id);
-        println!("activation password: {}", password.expose());
+        output::line(format_args!("activation password: {}", password.expose()))
+            .with_context(|| format!("nobody has read the activation password of {}: make another user", user.id))?;
     }
     Ok(())
 }
@@ -131,7 +133,7 @@ fn password_from_stdin() -> anyhow::Result<Password> {
 }
 
 async fn list(users: &Users) -> anyhow::Result<()> {
-    println!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED");
+    output::line(format_args!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED"))?;
     let mut last: Option<User> = None;
     loop {
         let page = users.list(last.as_ref(), PAGE).await.map_err(plain)?;
@@ -143,7 +145,8 @@ async fn list(users: &Users) -> anyhow::Result<()> {
             };
             let name = user.email.clone().or_else(|| user.login_name.clone()).unwrap_or_default();
             let created = Timestamp(user.created_at);
-            println!("{:<41}  {:<10}  {state:<22}  {created:<24}  {name}", user.id.to_string(), level_name(user));
+            let (id, level) = (user.id.to_string(), level_name(user));
+            output::line(format_args!("{id:<41}  {level:<10}  {state:<22}  {created:<24}  {name}"))?;
         }
         match page.into_iter().last() {
             Some(user) => last = Some(user),

@@ -15,6 +15,11 @@ pub fn embedded_settings(config: &Config) -> Settings {
     }
 }
 
+/// Whether there is a database to work on, as far as can be told without making one.
+pub fn exists(config: &Config) -> bool {
+    config.database_url().is_some() || embedded::exists(&config.data_dir)
+}
+
 /// Gives `work` a database URL: of the configured Postgres, of a running server's private one, or of a private one that
 /// is started for this and stopped again.
 pub async fn with_url<T>(config: &Config, work: impl AsyncFnOnce(&str) -> anyhow::Result<T>) -> anyhow::Result<T> {

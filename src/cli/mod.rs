@@ -3,6 +3,7 @@
 mod admin;
 mod database;
 mod migrate;
+mod output;
 mod serve;
 
 use std::net::SocketAddr;
@@ -109,12 +110,12 @@ fn run(command: Command, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     };
     match command {
         Command::Openapi => {
-            println!("{}", http::document().to_pretty_json()?);
+            output::line(http::document().to_pretty_json()?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Config => {
             load()?;
-            print!("{}", Config::show(overrides)?);
+            output::line(Config::show(overrides)?.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Serve { .. } => {

@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::database;
+use super::{database, output};
 use crate::app::{App, Workers};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
@@ -39,14 +39,14 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
     let outcome = tokio::select! {
         built = build(&config, url) => match built {
             Ok((app, workers)) => {
-                println!(
+                output::line(format_args!(
                     "bloq-accounts {} listens on http://{}, data in {}, docs at {}/docs",
                     env!("CARGO_PKG_VERSION"),
                     door.address(),
                     config.data_dir.display(),
                     config.server.public_url,
-                );
-                server::run(door, app, workers).await
+                ))?;
+                server::run(door, app, workers, stop.clone()).await
             }
             Err(error) => Err(error),
         },

@@ -54,6 +54,8 @@ pub struct Server {
     pub master_key: SecretString,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Longest time without progress: an idle connection, the head of a request, an answer that nobody takes.
+    pub idle_timeout_seconds: u64,
     /// Longest time a request may take.
     pub request_timeout_seconds: u64,
     /// Longest time for open requests at shutdown.
@@ -216,7 +218,14 @@ impl Config {
     fn from_table(table: toml::Table) -> anyhow::Result<Self> {
         let mut config: Self = serde_path_to_error::deserialize(table).map_err(|error| {
             let key = error.path().to_string();
-            anyhow::anyhow!("bad value for `{key}`: {}", error.into_inner().to_string().trim())
+            let reason = error.into_inner().to_string();
+            let needed = match key.split('[').next().unwrap_or_default() {
+                "server.listen" | "grpc.listen" => "; an IP address and a port such as 127.0.0.1:4000 are needed",
+                "server.trusted_proxies" => "; networks such as 10.0.0.0/8 are needed",
+                _ if reason.starts_with("invalid value: integer") => "; a whole number from 0 on is needed",
+                _ => "",
+            };
+            anyhow::anyhow!("bad value for `{key}`: {}{needed}", reason.lines().next().unwrap_or_default())
         })?;
         config.fill_in()?;
         config.check()?;
@@ -265,10 +274,15 @@ impl Config {
         if let Some(reason) = self.database_url().and_then(|url| crate::db::check_url(url).err()) {
             bail!("bad value for `database.url`: {reason}; postgres://user:password@host/database is needed");
         }
-        tracing_subscriber::EnvFilter::try_new(&self.log.level)
-            .context("bad value for `log.level`: error, warn, info, debug, trace or a filter is needed")?;
+        ensure!(
+            is_log_filter(&self.log.level),
+            "bad value for `log.level`: off, error, warn, info, debug, trace or a filter such as info,sqlx=debug is \
+             needed, not {:?}",
+            self.log.level,
+        );
         for (key, value, least) in [
             ("server.max_connections", self.server.max_connections as u64, 1),
+            ("server.idle_timeout_seconds", self.server.idle_timeout_seconds, 1),
             ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1),
             ("database.max_connections", u64::from(self.database.max_connections), 2),
             ("password.max_queued_hashes", self.password.max_queued_hashes as u64, 1),
@@ -302,6 +316,13 @@ impl Config {
     pub fn database_url(&self) -> Option<&str> {
         Some(self.database.url.expose_secret()).filter(|url| !url.is_empty())
     }
+}
+
+/// The library takes any bare word for the name of a module, and "inof" would silence the log.
+fn is_log_filter(text: &str) -> bool {
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let is_directive = |part: &str| part.contains(['=', '[']) || is_level(part.trim());
+    text.split(',').all(is_directive) && tracing_subscriber::EnvFilter::try_new(text).is_ok()
 }
 
 fn default_data_dir() -> anyhow::Result<PathBuf> {

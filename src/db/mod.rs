@@ -8,12 +8,15 @@ use std::time::Duration;
 use anyhow::Context;
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::error::{Code, Error, Result};
 
 /// The schema, compiled in.
 static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long the first connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a request may wait for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,12 +44,13 @@ pub async fn connect(url: &str, connections: u32) -> anyhow::Result<Pool> {
         .map_err(|_| anyhow::anyhow!("the database URL cannot be understood"))?
         .application_name("bloq-accounts");
     let place = format!("{} on {}", options.get_database().unwrap_or("(default)"), options.get_host());
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
-        .with_context(|| format!("cannot reach the database {place}; check --database-url"))
+    // One connection first: a pool tries again until its time is up, and then tells of the time instead of the reason.
+    let first = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+    let first = first.with_context(|| format!("cannot reach the database {place}; check --database-url"))?;
+    first.close().await.ok();
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    Ok(pool.connect_lazy_with(options))
 }
 
 /// Runs `work` on one connection while holding the start-up lock, so that ten replicas may start at once.
@@ -59,7 +63,7 @@ pub async fn alone<T>(
     let mut connection = pool.acquire().await?.detach();
     sqlx::query("select pg_advisory_lock($1)").bind(STARTUP_LOCK).execute(&mut connection).await?;
     let outcome = work(&mut connection).await;
-    sqlx::Connection::close(connection).await.ok();
+    connection.close().await.ok();
     outcome
 }
 

@@ -114,8 +114,9 @@ impl Events {
     /// missing database.
     pub fn hand_over(&self, event: Arc<Event>) {
         let id = event.id;
-        if self.queue.try_send(Handover { event, done: None }).is_err() {
-            tracing::error!(event = %id, "an event was dropped: the queue is full");
+        if let Err(error) = self.queue.try_send(Handover { event, done: None }) {
+            // Full, or closed because the server stops.
+            tracing::error!(event = %id, %error, "an event was dropped");
         }
     }
 

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{Code, Error, Problem};
+use crate::error::{Error, Problem};
 use crate::users::password::Password;
 
 /// The fields of a JSON object that nobody has asked for yet, and what was wrong with those that somebody did.
@@ -74,7 +74,7 @@ impl Fields {
 
     /// The refusal that lists everything.
     pub fn into_error(mut self) -> Error {
-        Error::Invalid { code: Code::ValidationFailed, problems: self.all_problems() }
+        Error::invalid_fields(self.all_problems())
     }
 
     fn take<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {

@@ -1,6 +1,6 @@
 //! A query string taken apart parameter by parameter, so that a refusal lists every bad one at once.
 
-use crate::error::{Code, Error, Problem, Result};
+use crate::error::{Error, Problem, Result};
 
 /// The parameters that nobody has asked for yet, and what was wrong with those that somebody did.
 pub struct Query {
@@ -33,10 +33,6 @@ impl Query {
             let name: String = name.chars().take(100).collect();
             self.problems.push(Problem::new(name, "is not a parameter of this request"));
         }
-        if self.problems.is_empty() {
-            Ok(self.all)
-        } else {
-            Err(Error::Invalid { code: Code::ValidationFailed, problems: self.problems })
-        }
+        if self.problems.is_empty() { Ok(self.all) } else { Err(Error::invalid_fields(self.problems)) }
     }
 }

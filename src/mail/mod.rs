@@ -12,4 +12,4 @@ mod transport;
 pub use courier::Courier;
 pub use letter::{Letter, Stationery};
 pub use service::Mail;
-pub use transport::{Transport, check};
+pub use transport::{Transport, can_reach, check};

@@ -47,6 +47,11 @@ impl Refusal {
     }
 }
 
+/// Whether a mail can be addressed to this at all.
+pub fn can_reach(address: &str) -> bool {
+    address.parse::<Mailbox>().is_ok()
+}
+
 /// Checks the section `[mail]` without connecting anywhere.
 pub fn check(config: &config::Mail) -> anyhow::Result<()> {
     sender(config)?;

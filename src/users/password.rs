@@ -85,19 +85,16 @@ pub fn check(config: &config::Password) -> anyhow::Result<()> {
 }
 
 fn params(config: &config::Password) -> anyhow::Result<Params> {
+    let (memory, passes, lanes) = (config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism);
+    ensure!((1..=64).contains(&passes), "bad value for `password.argon2_iterations`: 1 to 64 are allowed");
+    ensure!((1..=64).contains(&lanes), "bad value for `password.argon2_parallelism`: 1 to 64 are allowed");
     ensure!(
-        config.argon2_memory_kib <= 1 << 20,
-        "bad value for `password.argon2_memory_kib`: at most 1048576 (1 GiB) is allowed",
+        (8 * lanes..=1 << 20).contains(&memory),
+        "bad value for `password.argon2_memory_kib`: {} (8 for each lane) to 1048576 (1 GiB) are allowed",
+        8 * lanes,
     );
-    Params::new(
-        config.argon2_memory_kib,
-        config.argon2_iterations,
-        config.argon2_parallelism,
-        Some(Params::DEFAULT_OUTPUT_LEN),
-    )
-    .map_err(|error| {
-        anyhow!("bad value for `password.argon2_memory_kib`, `argon2_iterations` or `argon2_parallelism`: {error}")
-    })
+    Params::new(memory, passes, lanes, Some(Params::DEFAULT_OUTPUT_LEN))
+        .map_err(|error| anyhow!("bad value in [password]: {error}"))
 }
 
 impl Hasher {

@@ -297,6 +297,14 @@ pub async fn mark_failed_login(connection: &mut PgConnection, id: UserId) -> sql
     .map(Option::unwrap_or_default)
 }
 
+/// Writes nothing, and takes as long to commit as [`mark_failed_login`] does: a message that nobody reads.
+pub async fn mark_nothing(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("select pg_logical_emit_message(true, 'bloq-accounts', '') is null as nothing")
+        .fetch_one(connection)
+        .await
+        .map(drop)
+}
+
 pub async fn mark_successful_login(connection: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
     sqlx::query!("update users set failed_login_attempts = 0 where id = $1 and failed_login_attempts <> 0", id.0)
         .execute(connection)

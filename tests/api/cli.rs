@@ -129,6 +129,14 @@ async fn a_database_that_is_not_there_is_named_without_its_password() {
 }
 
 #[tokio::test]
+async fn a_check_makes_nothing() {
+    let place = Place::new();
+    let check = place.run(&["migrate", "--check"]).await.expect(1);
+    assert!(check.stdout.contains("there is none yet"), "{check:?}");
+    assert!(!place.data_dir().exists());
+}
+
+#[tokio::test]
 async fn migrate_starts_the_private_postgres_and_stops_it_again() {
     let place = Place::new();
     place.run(&["migrate", "--check"]).await.expect(1);

@@ -3,6 +3,7 @@
 mod crash;
 mod replicas;
 mod secrets;
+mod smtp;
 
 use std::time::{Duration, Instant};
 

@@ -2,11 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::Uid;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -51,12 +53,19 @@ pub struct Search {
     pub path: OsString,
     /// The root of the file system.
     pub root: PathBuf,
+    /// Pass over folders that somebody else than root could have put there: what is found is run.
+    pub only_roots: bool,
 }
 
 impl Search {
     /// Look through this system.
     pub fn system(configured: Option<PathBuf>) -> Self {
-        Self { configured, path: std::env::var_os("PATH").unwrap_or_default(), root: PathBuf::from("/") }
+        Self {
+            configured,
+            path: std::env::var_os("PATH").unwrap_or_default(),
+            root: PathBuf::from("/"),
+            only_roots: Uid::effective().is_root(),
+        }
     }
 
     /// The binaries for a folder made by `existing`, or for a new one the newest there are.
@@ -98,6 +107,10 @@ impl Search {
             if let Some(folder) = holding_folder(&folder)
                 && !folders.contains(&folder)
             {
+                if self.only_roots && !is_roots(&folder) {
+                    tracing::warn!(folder = %folder.display(), "passed over: others than root can write there");
+                    continue;
+                }
                 folders.push(folder);
             }
         }
@@ -140,6 +153,18 @@ fn major_version(line: &str) -> Option<u32> {
 fn holding_folder(folder: &Path) -> Option<PathBuf> {
     let folder = folder.join("postgres").canonicalize().ok()?.parent()?.to_path_buf();
     (folder.join("postgres").is_file() && folder.join("initdb").is_file()).then_some(folder)
+}
+
+/// Whether only root can have put these binaries there, or could replace them. (Of a folder with the sticky bit, such as
+/// /tmp, others may not take what is not theirs.)
+fn is_roots(folder: &Path) -> bool {
+    let binaries = ["postgres", "initdb"].map(|name| folder.join(name));
+    binaries.iter().map(PathBuf::as_path).chain(folder.ancestors()).all(|path| {
+        fs::metadata(path).is_ok_and(|found| {
+            let is_closed = found.mode() & 0o022 == 0 || (found.is_dir() && found.mode() & 0o1000 != 0);
+            found.uid() == 0 && is_closed
+        })
+    })
 }
 
 /// The folders which match a pattern of [`USUAL_FOLDERS`].

@@ -20,7 +20,9 @@ use super::socket::{self, PORT, SocketFolder};
 use super::{POLL, Settings};
 
 /// How long Postgres may take to accept connections, which includes recovering from a crash.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(600);
+/// The longest pause between two looks at whether it does.
+const SLOWEST_POLL: Duration = Duration::from_millis(250);
 
 /// All it takes to start Postgres in a folder, again and again.
 pub(super) struct Launch {
@@ -80,6 +82,9 @@ impl Launch {
             // The log goes where we sent it.
             "log_destination=stderr".into(),
             "logging_collector=off".into(),
+            // Neither rows nor statements: they hold what belongs to users.
+            "log_error_verbosity=terse".into(),
+            "log_min_error_statement=panic".into(),
         ] {
             command.extend(["-c".into(), setting]);
         }
@@ -101,11 +106,14 @@ impl Launch {
     async fn make_database(&self) -> Result<()> {
         // This one is always there.
         let options = PgConnectOptions::from_str(&self.url())?.database("postgres");
+        // More and more slowly: each attempt during a recovery is a line in the log of Postgres.
+        let mut pause = POLL;
         let mut connection = loop {
             match PgConnection::connect_with(&options).await {
                 Ok(connection) => break connection,
-                Err(_) => sleep(POLL).await,
+                Err(_) => sleep(pause).await,
             }
+            pause = (pause * 3 / 2).min(SLOWEST_POLL);
         };
         let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
             .bind(DATABASE)

@@ -46,7 +46,13 @@ impl ServerLog {
         // The log explains another error, which must not be lost because the log is.
         read().map_or_else(
             |error| format!("(the log cannot be read: {error})"),
-            |tail| String::from_utf8_lossy(&tail).trim_end().to_owned(),
+            // Its answers to us, who asked whether it is up, are no news.
+            |tail| {
+                let text = String::from_utf8_lossy(&tail);
+                let lines: Vec<_> =
+                    text.lines().filter(|line| !line.contains("database system is starting up")).collect();
+                lines.join("\n")
+            },
         )
     }
 }

@@ -14,7 +14,7 @@ mod postmaster;
 mod socket;
 mod supervisor;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -102,6 +102,11 @@ impl Embedded {
             tracing::error!(%error, "the supervisor of the private Postgres failed");
         }
     }
+}
+
+/// Whether this data folder has a private Postgres, running or not.
+pub fn exists(data_dir: &Path) -> bool {
+    cluster::made_by(&cluster::pgdata(data_dir)).is_ok_and(|version| version.is_some())
 }
 
 /// The database as a command which works beside the server finds it.

@@ -6,7 +6,7 @@ use super::{Users, weak};
 use crate::error::{Code, Error, Problem, Result};
 use crate::events::Draft;
 use crate::users::password::Password;
-use crate::users::{BlockCause, Login, State, User, UserId, email, store};
+use crate::users::{BlockCause, Login, State, User, email, store};
 
 impl Users {
     /// Who it is that logs in with this password, through whichever door.
@@ -18,6 +18,12 @@ impl Users {
         let now = self.clock.now();
         let Some(user) = user.filter(|user| is_right && !user.is_dead(now)) else {
             return Err(Code::InvalidCredentials.into());
+        };
+        // A burst of guesses is judged in parallel; the one that comes after the block must not profit from having been
+        // read before it.
+        let user = match user.email {
+            None => self.find(user.id).await?.ok_or(Code::InvalidCredentials)?,
+            Some(_) => user,
         };
         match (user.state(), user.activation_expires_at) {
             (State::Blocked, _) => Err(Code::UserBlocked.into()),
@@ -40,25 +46,29 @@ impl Users {
             return Ok((user, false));
         }
         let is_right = self.hasher.verify(password, user.as_ref().map(|user| &user.password_hash)).await?;
-        if let Some(user) = user.as_ref().filter(|user| !is_right && user.email.is_none()) {
-            self.count_failure(user.id).await?;
+        if !is_right {
+            match &user {
+                Some(user) if user.email.is_none() => self.count_failure(user).await?,
+                // Counting takes a commit; without one here, the time would tell which login names exist.
+                _ if matches!(login, Login::Name(_)) => store::mark_nothing(&mut *self.pool.acquire().await?).await?,
+                _ => {}
+            }
         }
         Ok((user, is_right))
     }
 
     /// An account without an e-mail blocks itself after too many wrong passwords, unless it is the last administrator:
     /// strangers must not be able to lock everybody out.
-    async fn count_failure(&self, id: UserId) -> Result<()> {
-        let failures = store::mark_failed_login(&mut *self.pool.acquire().await?, id).await?;
-        if failures <= self.max_failed_logins {
+    async fn count_failure(&self, user: &User) -> Result<()> {
+        let failures = store::mark_failed_login(&mut *self.pool.acquire().await?, user.id).await?;
+        if failures <= self.max_failed_logins || user.block_cause.is_some() {
             return Ok(());
         }
         let mut tx = self.pool.begin().await?;
         store::lock_admins(&mut tx).await?;
-        if let Some(user) = store::find_for_update(&mut tx, id).await?
-            && self.refuse_last_admin(&mut tx, &user).await.is_ok()
-        {
-            store::mark_blocked(&mut tx, id, BlockCause::Failures, self.clock.now()).await?;
+        // Also one who has not been activated yet: there may be nobody else to make another.
+        if !user.is_admin() || store::find_other_active_admin(&mut tx, user.id).await? {
+            store::mark_blocked(&mut tx, user.id, BlockCause::Failures, self.clock.now()).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -65,6 +65,10 @@ impl Users {
     }
 
     async fn prove(&self, tx: &mut PgConnection, id: UserId, canonical: &str) -> Result<()> {
+        // Asked first, because a violated constraint would be written to the log of Postgres, address and all.
+        if store::find_holder(tx, canonical).await?.is_some_and(|holder| holder.id != id) {
+            return Err(Code::EmailTaken.into());
+        }
         let proved = store::mark_email_verified(tx, id, self.clock.now()).await;
         db::on_constraint(proved, &[("users_email_key", Code::EmailTaken)])?;
         Ok(store::delete_other_claimants(tx, id, canonical).await?)

@@ -109,6 +109,9 @@ async fn a_bad_value_is_refused_with_the_key_and_what_is_allowed() {
         ("mail.from", "nobody", "name@example.com"),
         ("log.format", "xml", "json"),
         ("log.level", "lots=of=noise", "debug"),
+        ("log.level", "inof", "debug"),
+        ("password.argon2_memory_kib", "1", "8"),
+        ("password.min_entropy", "-1", "whole number"),
         ("tokens.algorithm", "none", "ES256"),
         ("database.url", "mysql://x", "postgres://"),
     ] {

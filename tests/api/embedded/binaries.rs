@@ -32,7 +32,7 @@ fn script(path: &Path, body: &str) {
 }
 
 fn search(root: &Path) -> Search {
-    Search { configured: None, path: OsString::new(), root: root.canonicalize().unwrap() }
+    Search { configured: None, path: OsString::new(), root: root.canonicalize().unwrap(), only_roots: false }
 }
 
 #[tokio::test]
@@ -117,4 +117,20 @@ async fn what_postgres_complains_about_is_told() {
     let error = refusal(place.settings()).await;
     assert!(error.contains("invalid value for parameter \"work_mem\""), "{error}");
     assert!(error.contains("postgres.log"), "{error}");
+}
+
+#[tokio::test]
+async fn root_runs_no_binaries_that_somebody_else_put_there() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let root = place.0.path();
+    let ours = fake(&root.join("usr/lib/postgresql/15/bin"), "15.18").canonicalize().unwrap();
+    let planted = fake(&root.join("home/linuxbrew/.linuxbrew/opt/postgresql@99/bin"), "99.1");
+    std::os::unix::fs::chown(planted.join("postgres"), Some(65534), None).unwrap();
+    let open = fake(&root.join("usr/local/bin"), "98.1");
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    let search = Search { only_roots: true, ..search(root) };
+    assert_eq!(search.find(None).await.unwrap().folder, ours);
 }

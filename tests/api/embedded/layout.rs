@@ -204,3 +204,16 @@ async fn a_long_log_is_put_aside() {
     assert!(place.data_dir().join("postgres.log.1").exists());
     embedded.stop().await;
 }
+
+#[tokio::test]
+async fn root_does_not_work_in_the_folder_of_another_user() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.data_dir()).unwrap();
+    std::os::unix::fs::chown(place.data_dir(), Some(65534), None).unwrap();
+    let refused = refusal(place.settings()).await;
+    assert!(refused.contains("belongs to another user (uid 65534)"), "{refused}");
+    assert_eq!(fs::read_dir(place.data_dir()).unwrap().count(), 0, "nothing was made in it");
+}

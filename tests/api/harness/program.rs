@@ -266,8 +266,13 @@ impl Program {
     pub async fn terminate(&mut self) -> (Option<i32>, Duration) {
         let began = Instant::now();
         kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("our own child");
+        (self.ended().await, began.elapsed())
+    }
+
+    /// Waits for the end; answers the exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
         let ended = tokio::time::timeout(DEADLINE, self.process.wait()).await.expect("it ends");
-        (ended.expect("our own child").code(), began.elapsed())
+        ended.expect("our own child").code()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod enumeration;
+mod floods;
 mod forged_tokens;
 mod headers;
 mod races;
