@@ -72,9 +72,15 @@ impl Door {
     }
 }
 
-/// Runs the workers and serves until the door closes, then finishes what is under way: requests first, then their
-/// events.
-pub async fn run(mut door: Door, app: App, workers: Workers, stop: CancellationToken) -> anyhow::Result<()> {
+/// Runs the workers, opens the rooms (and says so by `opened`) and serves until the door closes; then finishes what is
+/// under way: requests first, then their events.
+pub async fn run(
+    mut door: Door,
+    app: App,
+    workers: Workers,
+    stop: CancellationToken,
+    opened: impl FnOnce(SocketAddr),
+) -> anyhow::Result<()> {
     let stop_writer = CancellationToken::new();
     let Workers { writer, courier, partitions, sweeper } = workers;
     let mut writer = writer.spawn(stop_writer.clone());
@@ -83,6 +89,7 @@ pub async fn run(mut door: Door, app: App, workers: Workers, stop: CancellationT
         [worker::spawn(courier, stop.clone()), worker::spawn(partitions, stop.clone()), worker::spawn(sweeper, stop)];
 
     door.lead_to(app);
+    opened(door.address());
     let outcome = tokio::select! {
         () = door.closed() => Ok(()),
         // Without its writer the server could answer nothing: better to end and be started again.

@@ -1,5 +1,6 @@
 //! `bloq-accounts serve`
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,14 +40,8 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
     let outcome = tokio::select! {
         built = build(&config, url) => match built {
             Ok((app, workers)) => {
-                output::line(format_args!(
-                    "bloq-accounts {} listens on http://{}, data in {}, docs at {}/docs",
-                    env!("CARGO_PKG_VERSION"),
-                    door.address(),
-                    config.data_dir.display(),
-                    config.server.public_url,
-                ))?;
-                server::run(door, app, workers, stop.clone()).await
+                let opened = |address| greet(&config, address);
+                server::run(door, app, workers, stop.clone(), opened).await
             }
             Err(error) => Err(error),
         },
@@ -57,6 +52,15 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
         embedded.stop().await;
     }
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// The one line that tells where everything is. From here on every request is served.
+fn greet(config: &Config, address: SocketAddr) {
+    let (version, folder, url) = (env!("CARGO_PKG_VERSION"), config.data_dir.display(), &config.server.public_url);
+    let line = format!("bloq-accounts {version} listens on http://{address}, data in {folder}, docs at {url}/docs");
+    if let Err(error) = output::line(line) {
+        tracing::warn!(%error, "nobody reads stdout");
+    }
 }
 
 /// Every connection is an open file, and the usual soft limit of 1,024 is far below `server.max_connections`.

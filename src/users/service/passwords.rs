@@ -16,15 +16,15 @@ impl Users {
     pub async fn check_password(&self, login: &Login, password: &Password, draft: &Draft) -> Result<User> {
         let (user, is_right) = self.verify_password(login, password, draft).await?;
         let now = self.clock.now();
-        let Some(user) = user.filter(|user| is_right && !user.is_dead(now)) else {
+        let Some(mut user) = user.filter(|user| is_right && !user.is_dead(now)) else {
             return Err(Code::InvalidCredentials.into());
         };
-        // A burst of guesses is judged in parallel; the one that comes after the block must not profit from having been
-        // read before it.
-        let user = match user.email {
-            None => self.find(user.id).await?.ok_or(Code::InvalidCredentials)?,
-            Some(_) => user,
-        };
+        if user.email.is_none() {
+            // A burst of guesses is judged in parallel; the one that comes after the block must not profit from having
+            // been read before it. Only the block is news: the token version stays the one that the password was
+            // checked against, or a password that was changed meanwhile would open the door once more.
+            user.block_cause = self.find(user.id).await?.ok_or(Code::InvalidCredentials)?.block_cause;
+        }
         match (user.state(), user.activation_expires_at) {
             (State::Blocked, _) => Err(Code::UserBlocked.into()),
             (_, Some(end)) if end > now => Err(Code::ActivationRequired.into()),
