@@ -62,7 +62,7 @@ pub enum Anywhere {
     #[response(status = 500)]
     InternalError(ErrorBody),
     /// `Overloaded`, `DatabaseUnavailable` or `Timeout`; `Retry-After` says when to try again
-    #[response(status = 503)]
+    #[response(status = 503, headers(("Retry-After" = u64, description = "Seconds")))]
     Unavailable(ErrorBody),
 }
 
@@ -89,7 +89,7 @@ pub enum BadJson {
 #[derive(IntoResponses)]
 pub enum NeedsAccount {
     /// `Unauthorized`, `TokenInvalid` or `TokenExpired`; `WWW-Authenticate` follows RFC 6750
-    #[response(status = 401)]
+    #[response(status = 401, headers(("WWW-Authenticate" = String, description = "RFC 6750")))]
     Unauthorized(ErrorBody),
     /// `Forbidden` for a token of another kind or too little right, `UserBlocked`
     #[response(status = 403)]
