@@ -32,7 +32,7 @@ impl PlainSecret {
 }
 
 /// SHA-256 of a [`PlainSecret`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HashedSecret([u8; 32]);
 
 impl HashedSecret {

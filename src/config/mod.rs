@@ -1,13 +1,13 @@
-//! The configuration: what there is ([`Config`]), how it is put together (`sources.rs`), what it may say (here).
+//! The configuration: what there is ([`Config`]), how it is put together (`sources.rs`), what it may say (`check.rs`).
 //!
 //! Nobody else reads the environment, a configuration file or a flag. A room is handed its own section.
 
+mod check;
 mod sources;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
 use ipnetwork::IpNetwork;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -232,106 +232,8 @@ impl Config {
         Ok(config)
     }
 
-    /// Defaults that depend on other keys or on who we are.
-    fn fill_in(&mut self) -> anyhow::Result<()> {
-        if self.data_dir.as_os_str().is_empty() {
-            self.data_dir = default_data_dir()?;
-        }
-        self.data_dir = std::path::absolute(&self.data_dir)
-            .with_context(|| format!("bad value for `data_dir`: {}", self.data_dir.display()))?;
-        if self.tokens.issuer.is_empty() {
-            // Not the address we listen on: tokens should outlive a change of port.
-            let issuer = if self.server.public_url.is_empty() { "bloq-accounts" } else { &self.server.public_url };
-            self.tokens.issuer = issuer.trim_end_matches('/').to_owned();
-        }
-        if self.server.public_url.is_empty() {
-            let mut address = self.server.listen;
-            // "Every address" is one to listen on, not one to go to.
-            match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-                _ => {}
-            }
-            self.server.public_url = format!("http://{address}");
-        }
-        self.server.public_url.truncate(self.server.public_url.trim_end_matches('/').len());
-        if self.password.max_parallel_hashes == 0 {
-            self.password.max_parallel_hashes = std::thread::available_parallelism().map_or(1, usize::from);
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> anyhow::Result<()> {
-        let url = &self.server.public_url;
-        ensure!(
-            url.parse::<hyper::Uri>()
-                .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()),
-            "bad value for `server.public_url`: an http:// or https:// URL is needed, not {url:?}",
-        );
-        if !self.server.master_key.expose_secret().is_empty() {
-            crate::sealing::MasterKey::parse(&self.server.master_key).context("bad value for `server.master_key`")?;
-        }
-        if let Some(reason) = self.database_url().and_then(|url| crate::db::check_url(url).err()) {
-            bail!("bad value for `database.url`: {reason}; postgres://user:password@host/database is needed");
-        }
-        ensure!(
-            is_log_filter(&self.log.level),
-            "bad value for `log.level`: off, error, warn, info, debug, trace or a filter such as info,sqlx=debug is \
-             needed, not {:?}",
-            self.log.level,
-        );
-        for (key, value, least) in [
-            ("server.max_connections", self.server.max_connections as u64, 1),
-            ("server.idle_timeout_seconds", self.server.idle_timeout_seconds, 1),
-            ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1),
-            ("database.max_connections", u64::from(self.database.max_connections), 2),
-            ("password.max_queued_hashes", self.password.max_queued_hashes as u64, 1),
-            ("password.queue_deadline_ms", self.password.queue_deadline_ms, 1),
-            ("password.max_failed_logins", self.password.max_failed_logins.try_into().unwrap_or(0), 1),
-            ("tokens.account_lifetime_seconds", self.tokens.account_lifetime_seconds.try_into().unwrap_or(0), 1),
-            (
-                "tokens.client_access_lifetime_seconds",
-                self.tokens.client_access_lifetime_seconds.try_into().unwrap_or(0),
-                1,
-            ),
-            (
-                "tokens.client_refresh_lifetime_seconds",
-                self.tokens.client_refresh_lifetime_seconds.try_into().unwrap_or(0),
-                1,
-            ),
-            ("events.queue", self.events.queue as u64, 1),
-            ("events.batch", self.events.batch as u64, 1),
-            ("events.commit_deadline_ms", self.events.commit_deadline_ms, 1),
-        ] {
-            ensure!(value >= least, "bad value for `{key}`: at least {least} is needed");
-        }
-        ensure!(
-            self.mail.transport == MailTransport::File || !self.mail.smtp_url.expose_secret().is_empty(),
-            "`mail.transport` is \"smtp\", but `mail.smtp_url` is empty",
-        );
-        Ok(())
-    }
-
     /// The URL of an external Postgres, if one is configured.
     pub fn database_url(&self) -> Option<&str> {
         Some(self.database.url.expose_secret()).filter(|url| !url.is_empty())
     }
-}
-
-/// The library takes any bare word for the name of a module, and "inof" would silence the log.
-fn is_log_filter(text: &str) -> bool {
-    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
-    let is_directive = |part: &str| part.contains(['=', '[']) || is_level(part.trim());
-    text.split(',').all(is_directive) && tracing_subscriber::EnvFilter::try_new(text).is_ok()
-}
-
-fn default_data_dir() -> anyhow::Result<PathBuf> {
-    if nix::unistd::geteuid().is_root() {
-        return Ok("/var/lib/bloq-accounts".into());
-    }
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(Path::new(".local/share"))))
-        .map(|base| base.join("bloq-accounts"))
-        .context("neither XDG_DATA_HOME nor HOME is set: name the data folder with --data-dir")
 }

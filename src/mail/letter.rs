@@ -5,8 +5,9 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
 
-/// A mail before it is text. Serialized and sealed, it is what waits in the outbox.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A mail before it is text. Serialized and sealed, it is what waits in the outbox. It holds tokens in the clear, so it has
+/// no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "template", rename_all = "snake_case")]
 pub enum Letter {
     /// Asks the reader to prove the address.
