@@ -123,6 +123,9 @@ impl Auth {
         let Some(key) = key.filter(|key| Some(key.generation) == claims.generation) else {
             return Err(refused().into());
         };
+        if self.tokens.is_revoked(claims.jti).await? {
+            return Err(refused().into());
+        }
         self.owner(&key).await?;
         Ok(ClientTokens { access: self.tokens.issue_client_access(key.user, &key.id)?, refresh })
     }

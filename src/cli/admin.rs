@@ -12,8 +12,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::error::Error;
 use crate::random::Random;
+use crate::secret::PlainSecret;
 use crate::users::password::Password;
 use crate::users::{AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, State, User, Users};
+
+/// Bytes of a token that are read; ours have some 500.
+const LONGEST_TOKEN: usize = 4096;
 
 /// Users of one page of `list`; all pages are printed.
 const PAGE: i64 = 500;
@@ -23,6 +27,15 @@ pub enum Admin {
     /// Make, verify, list users and give them rights
     #[command(subcommand)]
     User(UserCommand),
+    /// Look after tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Revoke the one refresh token on the first line of stdin; others of its client key stay good
+    Revoke,
 }
 
 #[derive(Subcommand)]
@@ -73,10 +86,19 @@ struct Name {
 }
 
 /// Does one command.
-pub async fn run(config: &Config, Admin::User(command): Admin) -> anyhow::Result<ExitCode> {
+pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
     database::with_url(config, async |url| {
         let (app, _workers) = App::build(config, url, Clock::System, Random::default()).await?;
         let users = &app.users;
+        let command = match command {
+            Admin::User(command) => command,
+            Admin::Token(TokenCommand::Revoke) => {
+                let token = PlainSecret::new(first_line_of_stdin(LONGEST_TOKEN, "refresh token")?);
+                app.tokens.revoke_refresh(&token).await.map_err(plain)?;
+                eprintln!("the refresh token is revoked");
+                return Ok(());
+            }
+        };
         match command {
             UserCommand::Create(create) => self::create(users, create).await,
             UserCommand::Verify { user } => {
@@ -107,7 +129,11 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
             NewName::Name(LoginName::parse(name.as_deref().unwrap_or_default()).map_err(refused("--name"))?)
         }
     };
-    let password = if create.password_stdin { Some(password_from_stdin()?) } else { None };
+    let password = if create.password_stdin {
+        Some(Password::new(first_line_of_stdin(Password::LONGEST, "password")?))
+    } else {
+        None
+    };
     let level = if create.admin { AccessLevel::Admin } else { AccessLevel::Authorized };
     let (user, activation) = users.create(NewUser { name, level, password }).await.map_err(plain)?;
     eprintln!("made {} ({})", user.id, level_name(&user));
@@ -122,14 +148,18 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn password_from_stdin() -> anyhow::Result<Password> {
+/// Reads a secret from where neither the process list nor the history of a shell shows it.
+fn first_line_of_stdin(longest: usize, what: &str) -> anyhow::Result<String> {
     let mut text = String::new();
-    // One byte more than any password may have, and a line end, so that a longer one is seen to be longer.
-    let most = Password::LONGEST as u64 + 3;
-    std::io::stdin().take(most).read_to_string(&mut text).context("cannot read the password from stdin")?;
+    // One byte more than is allowed, and a line end, so that a longer one is seen to be longer.
+    let most = longest as u64 + 3;
+    std::io::stdin()
+        .take(most)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read the {what} from stdin"))?;
     let line = text.lines().next().unwrap_or_default();
-    ensure!(!line.is_empty(), "no password on stdin");
-    Ok(Password::new(line))
+    ensure!(!line.is_empty(), "no {what} on stdin");
+    Ok(line.to_owned())
 }
 
 async fn list(users: &Users) -> anyhow::Result<()> {

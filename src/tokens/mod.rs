@@ -1,7 +1,7 @@
 //! What a client carries: JSON Web Tokens (RFC 7519), signed by `signing_keys`.
 //!
-//! Table: `account_tokens`, one row per live account token; client tokens have none. This room issues, verifies and
-//! revokes. It does not know who a user is or what a user may do: rights are read from the user's row, never from a
+//! Tables: `account_tokens`, one row per live account token; `revoked_tokens`, one per refresh token that was revoked by
+//! itself (good client tokens have no rows). This room issues, verifies and revokes. It does not know who a user is or what a user may do: rights are read from the user's row, never from a
 //! token (`auth`).
 
 mod claims;

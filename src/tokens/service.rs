@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use jsonwebtoken::Validation;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::{Audience, Claims};
 use crate::clock::Clock;
 use crate::config;
 use crate::db::Pool;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::random::Random;
 use crate::secret::PlainSecret;
 use crate::signing_keys::SigningKeys;
@@ -146,9 +146,29 @@ impl Tokens {
         Ok(())
     }
 
-    /// Drops rows of tokens whose time is over; they are dead already. Returns how many there were, `at_most` a call.
+    /// Ends one refresh token, and no other of its key.
+    ///
+    /// # Errors
+    /// `InvalidRefreshToken` for what is no refresh token of ours.
+    pub async fn revoke_refresh(&self, token: &PlainSecret) -> Result<()> {
+        let signed = self.verify(token).filter(|signed| signed.claims.is_for(Audience::Refresh));
+        let claims = signed.ok_or(Code::InvalidRefreshToken)?.claims;
+        let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Code::InvalidRefreshToken)?;
+        let mut connection = self.pool.acquire().await?;
+        Ok(store::insert_revoked(&mut connection, claims.jti, self.clock.now(), expires_at).await?)
+    }
+
+    /// Whether the refresh token with this `jti` was revoked by itself.
+    pub async fn is_revoked(&self, id: Uuid) -> Result<bool> {
+        Ok(store::find_revoked(&mut *self.pool.acquire().await?, id).await?)
+    }
+
+    /// Drops rows of tokens whose time is over; they are dead already. Returns how many there were, `at_most` a call of
+    /// each kind.
     pub async fn sweep(&self, at_most: i64) -> Result<u64> {
-        Ok(store::delete_expired(&mut *self.pool.acquire().await?, self.clock.now(), at_most).await?)
+        let (now, mut connection) = (self.clock.now(), self.pool.acquire().await?);
+        let account = store::delete_expired(&mut connection, now, at_most).await?;
+        Ok(account.max(store::delete_revoked(&mut connection, now, at_most).await?))
     }
 
     fn claims(&self, jti: Uuid, user: UserId, aud: Vec<Audience>, lifetime: i64) -> Claims {

@@ -1,4 +1,4 @@
-//! SQL for `account_tokens`.
+//! SQL for `account_tokens` and `revoked_tokens`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -58,6 +58,40 @@ pub async fn delete_others(connection: &mut PgConnection, user: UserId, keep: Op
 pub async fn delete_expired(connection: &mut PgConnection, now: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
     sqlx::query!(
         "delete from account_tokens where id in (select id from account_tokens where expires_at <= $1 limit $2)",
+        now,
+        at_most,
+    )
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+pub async fn insert_revoked(
+    connection: &mut PgConnection,
+    id: Uuid,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into revoked_tokens (id, revoked_at, expires_at) values ($1, $2, $3) on conflict (id) do nothing",
+        id,
+        now,
+        expires_at,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub async fn find_revoked(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from revoked_tokens where id = $1) as "found!""#, id)
+        .fetch_one(connection)
+        .await
+}
+
+pub async fn delete_revoked(connection: &mut PgConnection, now: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
+    sqlx::query!(
+        "delete from revoked_tokens where id in (select id from revoked_tokens where expires_at <= $1 limit $2)",
         now,
         at_most,
     )

@@ -1,5 +1,6 @@
 //! `POST /auth/token`: both grants.
 
+use bloq_accounts::secret::PlainSecret;
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -162,4 +163,22 @@ async fn an_access_token_outlives_its_key() {
     app.delete(&format!("/users/me/client-keys/{}", key.0)).bearer(&ada.token).await.expect(204);
     // Still a good token of the wrong kind, and not a revoked one.
     app.me(&access).await.refused(403, "Forbidden");
+}
+
+#[tokio::test]
+async fn a_revoked_refresh_token_is_refused_and_the_others_of_its_key_are_not() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let key = app.client_key(&ada).await;
+    let ((_, leaked), (access, other)) = (app.grant(&key).await, app.grant(&key).await);
+    for _ in 0..2 {
+        app.app.tokens.revoke_refresh(&PlainSecret::new(leaked.as_str())).await.expect("again is no mistake");
+    }
+    app.grant_by_refresh(&leaked).await.refused(401, "InvalidRefreshToken");
+    app.grant_by_refresh(&other).await.expect(200);
+    assert!(app.app.tokens.revoke_refresh(&PlainSecret::new(access)).await.is_err(), "only refresh tokens");
+
+    app.advance(TimeDelta::seconds(31_536_000));
+    app.sweep().await;
+    assert_eq!(app.count("select count(*) from revoked_tokens").await, 0, "nothing stays for ever");
 }

@@ -150,3 +150,22 @@ async fn names_that_cannot_be_are_refused_with_the_option() {
     create("--name", "user-0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11").await.complains(&["--name"]);
     place.run(&["admin", "user", "create", "--name", "a", "--email", "a@example.com"]).await.expect(2);
 }
+
+#[tokio::test]
+async fn an_operator_revokes_a_refresh_token_without_showing_it() {
+    let place = Place::filled();
+    let server = place.serve().await;
+    let made = place.run_with_input(&["admin", "user", "create", "--name", "ada", "--password-stdin"], STRONG).await;
+    made.expect(0);
+    let token = log_in(&server, "ada", STRONG).await;
+    let key = server.post("/users/me/client-keys").bearer(&token).await.expect(200).json();
+    let body = json!({
+        "grantType": "clientCredentials", "clientId": key["clientId"], "clientSecret": key["clientSecret"],
+    });
+    let refresh = server.post("/auth/token").json(&body).await.expect(200).text_of("refreshToken");
+
+    place.run_with_input(&["admin", "token", "revoke"], &format!("{refresh}\n")).await.expect(0);
+    let body = json!({"grantType": "refreshToken", "refreshToken": refresh});
+    server.post("/auth/token").json(&body).await.refused(401, "InvalidRefreshToken");
+    place.run_with_input(&["admin", "token", "revoke"], "nonsense\n").await.complains(&["refresh token"]);
+}
