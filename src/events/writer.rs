@@ -113,7 +113,8 @@ impl Writer {
                 self.keep(event);
             }
         }
-        failures.is_empty()
+        // A refusal is an answer: there is nothing to wait for before the rest is tried.
+        !failures.values().any(|failure| matches!(failure, Failure::Away))
     }
 
     /// The way around an event that the table will not take, whatever the reason: one bad row must not hold up
