@@ -33,19 +33,14 @@ impl Worker for Partitions {
             if store::find_partition(&mut *self.pool.acquire().await?, month).await? {
                 continue;
             }
-            // Another replica may be at it: whoever comes second finds the name taken, and all is well.
             let mut tx = self.pool.begin().await?;
-            match store::insert_partition(&mut tx, month).await {
-                Ok(()) => tx.commit().await?,
-                Err(error) if is_taken(&error) => {}
-                Err(error) => return Err(error.into()),
+            store::lock_partitions(&mut tx).await?;
+            // Another replica may have been at it.
+            if !store::find_partition(&mut tx, month).await? {
+                store::insert_partition(&mut tx, month).await?;
             }
+            tx.commit().await?;
         }
         Ok(Duration::from_secs(6 * 3600))
     }
-}
-
-/// 42P07 duplicate_table, or its race 23505 on the catalogue.
-fn is_taken(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|refusal| refusal.code()).is_some_and(|code| code == "42P07" || code == "23505")
 }

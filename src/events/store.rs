@@ -147,8 +147,18 @@ pub async fn find_partition(connection: &mut PgConnection, month: NaiveDate) -> 
     sqlx::query_scalar!(r#"select to_regclass($1) is not null as "found!""#, name).fetch_one(connection).await
 }
 
-/// Makes the partition of a month. Rows of it that fell into the default partition move over, or the new one could not
-/// be attached.
+/// Lets one replica at a time make partitions, until its transaction ends.
+///
+/// The order is that of every statement on `events`, first the table and then its partitions: whoever took the default
+/// partition first would wait for a replica that waits for it. Nothing can fall into it meanwhile.
+pub async fn lock_partitions(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("lock table only events in share update exclusive mode").execute(&mut *connection).await?;
+    sqlx::query!("lock table events_default in access exclusive mode").execute(connection).await?;
+    Ok(())
+}
+
+/// Makes the partition of a month, under [`lock_partitions`]. Rows of it that fell into the default partition move
+/// over, or the new one could not be attached.
 pub async fn insert_partition(connection: &mut PgConnection, month: NaiveDate) -> sqlx::Result<()> {
     let name = partition_name(month);
     let start = |month: NaiveDate| first_id(month.and_time(chrono::NaiveTime::MIN).and_utc());

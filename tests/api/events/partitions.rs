@@ -1,5 +1,8 @@
 //! A partition a month, made ahead of time, and a net for what comes too early.
 
+use bloq_accounts::clock::Clock;
+use bloq_accounts::events::Partitions;
+use bloq_accounts::worker::Worker;
 use chrono::TimeDelta;
 use serde_json::Value;
 
@@ -68,4 +71,20 @@ async fn replicas_may_make_a_partition_at_the_same_time() {
     tokio::join!(app.make_partitions(), replica.make_partitions());
     let answer = replica.get("/users/me").await.expect(401);
     assert_eq!(partition_of(&app, &answer).await, "events_2027_04");
+}
+
+/// Servers whose clocks stand in different months make different partitions, and all of them empty the default one.
+#[tokio::test]
+async fn replicas_that_make_different_partitions_wait_for_each_other() {
+    let app = TestApp::start().await;
+    let steps = (0..8).map(|number| {
+        let clock = Clock::frozen(app.now() + TimeDelta::days(400 + number * 100));
+        let replica = Partitions::new(app.pool().clone(), clock);
+        tokio::spawn(async move { replica.step().await })
+    });
+    for step in steps.collect::<Vec<_>>() {
+        step.await.expect("no panic").expect("no replica fails because of another");
+    }
+    let made = "select count(*) from pg_inherits where inhparent = 'events'::regclass";
+    assert_eq!(app.count(made).await, 1 + 3 + 8 * 3, "the default one, those of the start, and three months each");
 }

@@ -103,7 +103,7 @@ impl Place {
         let mut command = self.command(&["serve", "--listen", &listen]);
         change(&mut command);
         let program = Program::start(command, self.address).await;
-        until("the server is ready", async || program.is_ready().await).await;
+        program.becomes_ready().await;
         program
     }
 
@@ -232,7 +232,16 @@ impl Program {
         said.lines().find(|line| line.contains(" listens on ")).unwrap_or_else(|| panic!("no greeting: {said}")).into()
     }
 
-    pub async fn is_ready(&self) -> bool {
+    /// Waits until it serves.
+    pub async fn becomes_ready(&self) {
+        let began = Instant::now();
+        while !self.is_ready().await {
+            assert!(began.elapsed() < DEADLINE, "never ready: {}", self.said());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
         let answer = self.client.get(format!("http://{}/health/ready", self.address)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }

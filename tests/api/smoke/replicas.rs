@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 use super::Place;
 use crate::harness::database::Database;
 use crate::harness::people::sign_up_body;
-use crate::harness::program::{Program, free_address, until};
+use crate::harness::program::{Program, free_address};
 
 const REPLICAS: usize = 10;
 
@@ -25,7 +25,7 @@ async fn ten_servers_started_at_once_share_one_signing_key() {
         servers.push(start(&place, &database).await);
     }
     for server in &servers {
-        until("every server is ready", async || server.is_ready().await).await;
+        server.becomes_ready().await;
     }
 
     let mut connection = PgConnection::connect(&database.url).await.expect("it answers");
@@ -52,7 +52,7 @@ async fn ten_servers_started_at_once_share_one_signing_key() {
 async fn a_replica_with_another_master_key_refuses_to_start() {
     let (first, second, database) = (Place::new(), Place::new(), Database::empty().await);
     let mut server = start(&first, &database).await;
-    until("the first server is ready", async || server.is_ready().await).await;
+    server.becomes_ready().await;
 
     let mut stranger = second.command(&["serve", "--listen", "127.0.0.1:0", "--database-url", &database.url]);
     stranger.env("BLOQ_ACCOUNTS_SERVER__MASTER_KEY", "cd".repeat(32));
