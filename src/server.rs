@@ -24,9 +24,6 @@ use crate::app::{App, Workers};
 use crate::config;
 use crate::{http, worker};
 
-/// How long a background step may go on after the last request.
-const LAST_STEP: Duration = Duration::from_secs(1);
-
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 64 * 1024;
 
@@ -38,6 +35,7 @@ pub struct Door {
     address: SocketAddr,
     router: watch::Sender<Router>,
     accepting: JoinHandle<()>,
+    grace: Duration,
 }
 
 impl Door {
@@ -52,7 +50,7 @@ impl Door {
         let address = listener.local_addr()?;
         let (router, current) = watch::channel(http::starting());
         let accepting = tokio::spawn(accept(listener, current, config.clone(), stop));
-        Ok(Self { address, router, accepting })
+        Ok(Self { address, router, accepting, grace: Duration::from_secs(config.shutdown_grace_seconds) })
     }
 
     /// Where it listens; with the real port where the configuration said 0.
@@ -85,8 +83,16 @@ pub async fn run(
     let Workers { writer, courier, partitions, sweeper } = workers;
     let mut writer = writer.spawn(stop_writer.clone());
     // These finish the step they are in while the door closes: a mail that a server is just taking is noted as sent.
-    let others =
-        [worker::spawn(courier, stop.clone()), worker::spawn(partitions, stop.clone()), worker::spawn(sweeper, stop)];
+    let others = [
+        worker::spawn(courier, stop.clone()),
+        worker::spawn(partitions, stop.clone()),
+        worker::spawn(sweeper, stop.clone()),
+    ];
+    let stopped = stop.clone().cancelled_owned();
+    let stopping = tokio::spawn(async move {
+        stopped.await;
+        Instant::now()
+    });
 
     door.lead_to(app);
     opened(door.address());
@@ -99,7 +105,9 @@ pub async fn run(
     if outcome.is_ok() {
         writer.await.context("the event writer failed")?;
     }
-    let deadline = Instant::now() + LAST_STEP;
+    // Steps have the time that requests have, from the same moment on.
+    stop.cancel();
+    let deadline = stopping.await.context("the clock of the stop failed")? + door.grace;
     for mut other in others {
         if tokio::time::timeout_at(deadline, &mut other).await.is_err() {
             // Only the courier can take this long, waiting for a mail server. The lease brings the mail back.
