@@ -9,8 +9,10 @@ use crate::client_keys::ClientKeys;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Pool};
-use crate::events::{Events, Partitions, Writer};
+use crate::events::{Eraser, Events, Partitions, Writer};
+use crate::export::Export;
 use crate::http::client_ip::TrustedProxies;
+use crate::last_use::LastUses;
 use crate::mail::{self, Courier, Mail, Stationery, Transport};
 use crate::random::Random;
 use crate::signing_keys::{self, SigningKeys};
@@ -40,6 +42,8 @@ pub struct App {
     pub signing_keys: SigningKeys,
     /// The events.
     pub events: Events,
+    /// All that is held about a user.
+    pub export: Export,
     /// The database, for the readiness probe.
     pub pool: Pool,
     /// Chance, for request ids.
@@ -60,6 +64,10 @@ pub struct Workers {
     pub partitions: Partitions,
     /// Drops what is over.
     pub sweeper: Sweeper,
+    /// Takes deleted users out of events.
+    pub eraser: Eraser,
+    /// Writes when things were last used.
+    pub last_uses: LastUses,
 }
 
 /// What the rooms have to say about their sections of the configuration, before anything is started.
@@ -93,9 +101,10 @@ impl App {
 
         let (signing_keys, master_key) = (keys.signing_keys, keys.master_key);
         let verification = Verification::new(pool.clone(), clock.clone(), random.clone());
-        let mail = Mail::new(pool.clone(), master_key, clock.clone(), random.clone());
+        let mail = Mail::new(pool.clone(), master_key.clone(), clock.clone(), random.clone());
         let tokens =
             Tokens::new(pool.clone(), signing_keys.clone(), clock.clone(), random.clone(), config.tokens.clone());
+        let (events, writer) = Events::new(pool.clone(), writer_pool, &config.events, clock.clone(), random.clone());
         let users = Users::new(
             pool.clone(),
             Hasher::new(&config.password, random.clone())?,
@@ -103,12 +112,21 @@ impl App {
             verification.clone(),
             mail.clone(),
             tokens.clone(),
+            events.clone(),
             clock.clone(),
             random.clone(),
         );
-        let client_keys = ClientKeys::new(pool.clone(), users.clone(), clock.clone(), random.clone());
-        let (events, writer) = Events::new(pool.clone(), writer_pool, &config.events, clock.clone(), random.clone());
+        let client_keys =
+            ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 
+        let export = Export {
+            users: users.clone(),
+            client_keys: client_keys.clone(),
+            verification: verification.clone(),
+            mail: mail.clone(),
+            tokens: tokens.clone(),
+            events: events.clone(),
+        };
         let app = Self {
             auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone()),
             users,
@@ -117,6 +135,7 @@ impl App {
             verification,
             mail,
             signing_keys,
+            export,
             events,
             pool,
             random,
@@ -132,11 +151,14 @@ impl App {
         );
         let sweeper = Sweeper {
             users: app.users.clone(),
+            client_keys: app.client_keys.clone(),
             tokens: app.tokens.clone(),
             verification: app.verification.clone(),
             mail: app.mail.clone(),
         };
-        let workers = Workers { writer, courier, partitions, sweeper };
+        let last_uses = LastUses { tokens: app.tokens.clone(), client_keys: app.client_keys.clone() };
+        let eraser = Eraser(app.events.clone());
+        let workers = Workers { writer, courier, partitions, sweeper, eraser, last_uses };
         Ok((app, workers))
     }
 }

@@ -43,6 +43,11 @@ impl Clock {
     }
 }
 
+/// An instant as a person reads it in a mail, to the minute.
+pub fn minute(instant: DateTime<Utc>) -> String {
+    instant.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// An instant as the wire shows it: `2020-04-24T20:35:22.808Z`, UTC, always three fraction digits
 /// (bloq-accounts.md section 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, utoipa::ToSchema)]

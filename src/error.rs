@@ -134,7 +134,7 @@ codes! {
     NotFound => "There is nothing at this path.",
     MethodNotAllowed => "This path exists, but not with this method; the Allow header lists what it takes.",
     PayloadTooLarge => "The request body is larger than 64 KiB.",
-    UnsupportedMediaType => "The body must be JSON, with Content-Type: application/json.",
+    UnsupportedMediaType => "The body must be JSON, with Content-Type: application/json (application/merge-patch+json for PATCH).",
     MalformedBody => "The body is not valid JSON.",
     ValidationFailed => "Some fields are missing, unknown or not allowed; details lists them.",
     // who is asking
@@ -156,6 +156,7 @@ codes! {
     InvalidPassword => "The password is wrong.",
     WeakPassword => "The password is too weak.",
     TooManyClientKeys => "A user may have at most 50 client keys; delete one first.",
+    IdempotencyKeyReused => "Another request was made with this Idempotency-Key; a new request needs a new key.",
     EmailTaken => "This e-mail belongs to another user.",
     NameTaken => "This login name belongs to another user.",
     LastAdmin => "This is the last active administrator.",

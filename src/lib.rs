@@ -6,6 +6,7 @@
 
 // plumbing
 pub mod app;
+pub mod change;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,6 +14,8 @@ pub mod data_dir;
 pub mod db;
 pub mod error;
 pub mod http;
+pub mod last_use;
+pub mod origin;
 pub mod random;
 pub mod sealing;
 pub mod secret;
@@ -25,6 +28,7 @@ pub mod worker;
 pub mod auth;
 pub mod client_keys;
 pub mod events;
+pub mod export;
 pub mod mail;
 pub mod signing_keys;
 pub mod tokens;

@@ -80,13 +80,15 @@ pub async fn run(
     opened: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
     let stop_writer = CancellationToken::new();
-    let Workers { writer, courier, partitions, sweeper } = workers;
+    let Workers { writer, courier, partitions, sweeper, eraser, last_uses } = workers;
     let mut writer = writer.spawn(stop_writer.clone());
     // These finish the step they are in while the door closes: a mail that a server is just taking is noted as sent.
     let others = [
         worker::spawn(courier, stop.clone()),
         worker::spawn(partitions, stop.clone()),
         worker::spawn(sweeper, stop.clone()),
+        worker::spawn(eraser, stop.clone()),
+        worker::spawn(last_uses, stop.clone()),
     ];
     let stopped = stop.clone().cancelled_owned();
     let stopping = tokio::spawn(async move {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::client_keys::ClientKeys;
 use crate::error::Result;
 use crate::mail::Mail;
 use crate::tokens::Tokens;
@@ -17,6 +18,8 @@ const AT_MOST: i64 = 1000;
 pub struct Sweeper {
     /// Sign-ups that nobody proved.
     pub users: Users,
+    /// Answers that cannot be repeated any more.
+    pub client_keys: ClientKeys,
     /// Account tokens whose time is over.
     pub tokens: Tokens,
     /// One-time tokens whose time is over.
@@ -29,9 +32,10 @@ impl Worker for Sweeper {
     const NAME: &'static str = "sweeper";
 
     async fn step(&self) -> Result<Duration> {
-        let Self { users, tokens, verification, mail } = self;
+        let Self { users, client_keys, tokens, verification, mail } = self;
         let swept = [
             users.sweep(AT_MOST).await?,
+            client_keys.sweep(AT_MOST).await?,
             tokens.sweep(AT_MOST).await?,
             verification.sweep(AT_MOST).await?,
             mail.sweep(AT_MOST).await?,

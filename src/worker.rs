@@ -10,6 +10,9 @@ pub trait Worker: Send + Sync + 'static {
     /// What the log calls it.
     const NAME: &'static str;
 
+    /// Whether the last thing before the end is one more step, so that nothing noted in memory is lost.
+    const DRAINS: bool = false;
+
     /// Does what is due, once, and says how long nothing will be (it may be woken earlier by [`Worker::woken`]).
     fn step(&self) -> impl Future<Output = crate::error::Result<Duration>> + Send;
 
@@ -41,6 +44,11 @@ pub fn spawn<W: Worker>(worker: W, stop: CancellationToken) -> JoinHandle<()> {
                 () = worker.woken(), if failures == 0 => {}
                 () = stop.cancelled() => {}
             }
+        }
+        if W::DRAINS
+            && let Err(error) = worker.step().await
+        {
+            tracing::warn!(worker = W::NAME, %error, "the last background step failed");
         }
     })
 }

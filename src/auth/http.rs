@@ -14,6 +14,7 @@ use crate::events::Draft;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{BasicCredentials, Caller, JsonBody};
 use crate::http::openapi::{Anywhere, BadJson, NeedsAccount};
+use crate::origin::Origin;
 use crate::secret::PlainSecret;
 
 /// The routes of this room.
@@ -50,9 +51,10 @@ struct LogInResponse {
 async fn log_in(
     State(auth): State<Auth>,
     draft: Draft,
+    origin: Origin,
     BasicCredentials { login, password }: BasicCredentials,
 ) -> Result<Json<LogInResponse>> {
-    let token = auth.log_in(&login, &password, &draft).await?;
+    let token = auth.log_in(&login, &password, &origin, &draft).await?;
     Ok(Json(LogInResponse { access_token: token.expose().to_owned() }))
 }
 

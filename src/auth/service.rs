@@ -6,6 +6,7 @@ use crate::client_keys::{ClientKey, ClientKeys};
 use crate::db::Pool;
 use crate::error::{Code, Result};
 use crate::events::Draft;
+use crate::origin::Origin;
 use crate::secret::PlainSecret;
 use crate::tokens::{Audience, Signed, Tokens};
 use crate::users::password::Password;
@@ -44,17 +45,23 @@ impl Auth {
     }
 
     /// A new account token for the right password. Earlier tokens stay good.
-    pub async fn log_in(&self, login: &Login, password: &Password, draft: &Draft) -> Result<PlainSecret> {
+    pub async fn log_in(
+        &self,
+        login: &Login,
+        password: &Password,
+        origin: &Origin,
+        draft: &Draft,
+    ) -> Result<PlainSecret> {
         let user = self.users.check_password(login, password, draft).await?;
         // The version is the one that was read before the password was checked: if the password changed meanwhile, the
         // token is born dead.
         let mut connection = self.pool.acquire().await?;
-        self.tokens.issue_account(&mut connection, user.id, user.token_version, user.is_admin()).await
+        self.tokens.issue_account(&mut connection, user.id, user.token_version, user.is_admin(), origin).await
     }
 
     /// Ends the token that the caller used.
     pub async fn log_out(&self, caller: &Caller) -> Result<()> {
-        self.tokens.revoke_account(caller.token_id).await
+        self.tokens.revoke_account(caller.user.id, caller.token_id).await.map(drop)
     }
 
     /// The user behind an account token.
@@ -86,7 +93,11 @@ impl Auth {
         let Some(live) = self.tokens.find_account(token).await?.filter(|live| live.user == user) else {
             return Ok(None);
         };
-        Ok(self.users.find(user).await?.filter(|user| user.token_version == live.version))
+        let user = self.users.find(user).await?.filter(|user| user.token_version == live.version);
+        if user.is_some() {
+            self.tokens.use_account(&live);
+        }
+        Ok(user)
     }
 
     /// Whose request it is by the signature of its token alone: for the event of a request that no handler looked at.
@@ -102,6 +113,7 @@ impl Auth {
         }
         let Some((key, true)) = found else { return Err(Code::InvalidClientCredentials.into()) };
         self.owner(&key).await?;
+        self.client_keys.note_use(&key);
         Ok(ClientTokens {
             access: self.tokens.issue_client_access(key.user, &key.id)?,
             refresh: self.tokens.issue_client_refresh(key.user, &key.id, key.generation)?,
@@ -127,6 +139,7 @@ impl Auth {
             return Err(refused().into());
         }
         self.owner(&key).await?;
+        self.client_keys.note_use(&key);
         Ok(ClientTokens { access: self.tokens.issue_client_access(key.user, &key.id)?, refresh })
     }
 

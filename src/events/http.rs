@@ -27,7 +27,7 @@ pub fn router() -> OpenApiRouter<App> {
 /// An event as the wire shows it (bloq-accounts.md 3.11).
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct EventView {
+pub struct EventView {
     /// `event-<uuid v7>`; later events have greater ids.
     #[schema(example = "event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4")]
     id: String,

@@ -1,15 +1,18 @@
 //! The tower layer that makes an event of every request: a draft on the way in, an event on the way out, and no answer
 //! before the event is committed. No SQL here.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, USER_AGENT};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use hyper::body::Frame;
 use uuid::Uuid;
 
 use super::{Draft, Event, Events, NotCommitted, REST};
@@ -17,16 +20,13 @@ use crate::app::App;
 use crate::error::{Code, Error};
 use crate::http::client_ip::ClientIp;
 use crate::http::error::{code_of, write_down};
-use crate::http::extract::credentials_in;
+use crate::http::extract::{agent, credentials_in, cut};
 use crate::http::request_id::RequestId;
 use crate::secret::PlainSecret;
 use crate::users::UserId;
 
 /// What a client that hung up was told: nothing. 499 is what access logs call it.
 const CLIENT_GONE: u16 = 499;
-
-/// Bytes of the `User-Agent` that are kept.
-const LONGEST_AGENT: usize = 256;
 
 /// Characters of a path that are kept.
 const LONGEST_PATH: usize = 256;
@@ -49,7 +49,7 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
     let is_head = request.method() == Method::HEAD;
     let bytes_out = |body: &Bytes| if is_head { 0 } else { body.len() };
 
-    let (parts, body) = next.run(request).await.into_parts();
+    let (mut parts, body) = next.run(request).await.into_parts();
     // No handler looked at the token (404, 405, 413 …): it is its bearer's request all the same.
     if let (None, Some(authorization)) = (draft.user(), authorization)
         && let Some(token) = credentials_in(&authorization, "bearer")
@@ -57,7 +57,10 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
     {
         draft.concerns(user);
     }
-    // Our bodies are in memory already; collecting them counts the bytes without copying one.
+    if parts.extensions.remove::<Streamed>().is_some() && !is_head {
+        return stream(Response::from_parts(parts, body), pending, &id).await;
+    }
+    // Other bodies are in memory already; collecting them counts the bytes without copying one.
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let response = Response::from_parts(parts, Body::from(body.clone()));
 
@@ -69,12 +72,63 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
     }
     match pending.commit().await {
         Ok(()) => response,
-        Err(mut pending) => {
-            let refusal = write_down(Error::database_unavailable().into_response(), &id);
-            let (parts, body) = refusal.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            pending.answer(parts.status.as_u16(), bytes_out(&body));
-            Response::from_parts(parts, Body::from(body))
+        Err(pending) => refuse(pending, &id, is_head).await,
+    }
+}
+
+/// The answer to a request whose event could not be committed.
+async fn refuse(mut pending: Pending, id: &RequestId, is_head: bool) -> Response {
+    let refusal = write_down(Error::database_unavailable().into_response(), id);
+    let (parts, body) = refusal.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    pending.answer(parts.status.as_u16(), if is_head { 0 } else { body.len() });
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// Marks an answer whose body is made while it is sent: it has no length yet, and must not be collected.
+#[derive(Clone, Copy, Debug)]
+pub struct Streamed;
+
+/// Commits the event before the first byte leaves, and once more, with the bytes that left, after the last one.
+async fn stream(response: Response, mut pending: Pending, id: &RequestId) -> Response {
+    pending.answer(response.status().as_u16(), 0);
+    let (events, event) = (pending.events.clone(), pending.event.clone());
+    match pending.commit().await {
+        Ok(()) => response.map(|body| Body::new(Counted { body, bytes: 0, events, event })),
+        Err(pending) => refuse(pending, id, false).await,
+    }
+}
+
+/// A body on its way out that knows how much of it has left.
+struct Counted {
+    body: Body,
+    bytes: u64,
+    events: Events,
+    event: Option<Arc<Event>>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.bytes += data.len() as u64;
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(mut event) = self.event.take() {
+            let told = Arc::make_mut(&mut event);
+            (told.bytes_out, told.ended_at) = (self.bytes, self.events.now());
+            self.events.hand_over(event);
         }
     }
 }
@@ -159,15 +213,6 @@ impl Drop for Pending {
             self.events.hand_over(event);
         }
     }
-}
-
-fn agent(headers: &HeaderMap) -> Option<String> {
-    headers.get(USER_AGENT).map(|value| cut(&String::from_utf8_lossy(value.as_bytes()), LONGEST_AGENT))
-}
-
-/// At most `longest` bytes of a text, whole characters.
-fn cut(text: &str, longest: usize) -> String {
-    text[..text.floor_char_boundary(longest)].to_owned()
 }
 
 /// The path as it may be kept for a year: segments that are secrets or e-mails show the route's pattern instead.

@@ -1,13 +1,14 @@
 //! What happened: every API request is an event, committed before its answer leaves (decisions.md section 3).
 //!
-//! Route: `GET /users/me/events`. Table: `events`, partitioned by month. The layer (`layer.rs`) makes one event of each
+//! Route: `GET /users/me/events`. Tables: `events`, partitioned by month, and `erasures`. The layer (`layer.rs`) makes one event of each
 //! request, the writer (`writer.rs`) commits many of them at once. The room never holds a password, a token, a query
-//! string or an e-mail, and it never deletes.
+//! string or an e-mail, and it never deletes: of a deleted user the rows stay and the person goes (`eraser.rs`).
 
 pub mod http;
 pub mod layer;
 
 mod draft;
+mod eraser;
 mod partitions;
 mod service;
 mod store;
@@ -21,6 +22,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use draft::Draft;
+pub use eraser::Eraser;
 pub use partitions::Partitions;
 pub use service::{Events, Filter, NotCommitted, Page, StatusFilter};
 pub use writer::Writer;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::PgConnection;
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::store::{self, Range};
@@ -20,11 +21,13 @@ use crate::users::UserId;
 /// The events.
 #[derive(Clone)]
 pub struct Events {
-    pool: Pool,
+    pub(super) pool: Pool,
     queue: mpsc::Sender<Handover>,
     deadline: Duration,
-    clock: Clock,
+    pub(super) clock: Clock,
     random: Random,
+    /// Wakes the eraser of this process; those of other replicas look by themselves.
+    pub(super) forgotten: Arc<Notify>,
 }
 
 /// The event is not known to be committed; the answer must not leave.
@@ -80,7 +83,7 @@ impl Events {
     pub fn new(pool: Pool, writer_pool: Pool, config: &config::Events, clock: Clock, random: Random) -> (Self, Writer) {
         let (writer, queue) = Writer::new(writer_pool, config);
         let deadline = Duration::from_millis(config.commit_deadline_ms);
-        (Self { pool, queue, deadline, clock, random }, writer)
+        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default() }, writer)
     }
 
     /// The present instant, as events see it.
@@ -118,6 +121,15 @@ impl Events {
             // Full, or closed because the server stops.
             tracing::error!(event = %id, %error, "an event was dropped");
         }
+    }
+
+    /// Notes in the transaction that deletes a user that the person has to go from the user's events, too. A worker does
+    /// it, in batches.
+    pub async fn forget(&self, connection: &mut PgConnection, user: UserId) -> Result<()> {
+        store::insert_erasure(connection, user, self.clock.now()).await?;
+        // A little early is no harm: the worker looks again.
+        self.forgotten.notify_one();
+        Ok(())
     }
 
     /// A page of a user's events. The newest that pass the filter, unless `after` asks for those that follow an event.

@@ -49,7 +49,9 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidClientCredentials
         | Code::InvalidRefreshToken => StatusCode::UNAUTHORIZED,
         Code::Forbidden | Code::UserBlocked | Code::ActivationRequired => StatusCode::FORBIDDEN,
-        Code::TooManyClientKeys | Code::EmailTaken | Code::NameTaken | Code::LastAdmin => StatusCode::CONFLICT,
+        Code::TooManyClientKeys | Code::IdempotencyKeyReused | Code::EmailTaken | Code::NameTaken | Code::LastAdmin => {
+            StatusCode::CONFLICT
+        }
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::DatabaseUnavailable | Code::Timeout => StatusCode::SERVICE_UNAVAILABLE,
         Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,

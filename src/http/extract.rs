@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 
+use axum::body::Bytes;
 use axum::extract::RawPathParams;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
@@ -16,11 +17,12 @@ use super::client_ip::ClientIp;
 use super::fields::Fields;
 use crate::app::App;
 use crate::auth;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::events::Draft;
+use crate::origin::Origin;
 use crate::secret::PlainSecret;
+use crate::users::Login;
 use crate::users::password::Password;
-use crate::users::{Login, Origin};
 
 /// The user behind the account token of `Authorization: Bearer` (RFC 6750).
 pub struct Caller(pub auth::Caller);
@@ -77,21 +79,52 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let is_json =
-            media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("application/json"));
-        // The body layer has read it already: this only hands the bytes over.
-        let body = request.into_body().collect().await.map_err(|_| Code::MalformedBody)?.to_bytes();
-        if !is_json && !body.is_empty() {
-            return Err(Code::UnsupportedMediaType.into());
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(values)) => Ok(Self(Fields::new(values))),
-            Ok(_) => {
-                Err(Error::invalid(Code::ValidationFailed, crate::error::Problem::new("body", "must be a JSON object")))
-            }
-            Err(_) => Err(Code::MalformedBody.into()),
-        }
+        let body = read(request, &["application/json"]).await?;
+        object(&body).map(Self)
+    }
+}
+
+/// The same where a client may as well send nothing at all: an empty body is an empty object.
+pub struct OptionalJsonBody(pub Fields);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let body = read(request, &["application/json"]).await?;
+        if body.is_empty() { Ok(Self(Fields::default())) } else { object(&body).map(Self) }
+    }
+}
+
+/// The body: a JSON merge patch (RFC 7396), which may also call itself plain JSON.
+pub struct MergePatch(pub Fields);
+
+impl<S: Send + Sync> FromRequest<S> for MergePatch {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let body = read(request, &["application/merge-patch+json", "application/json"]).await?;
+        object(&body).map(Self)
+    }
+}
+
+/// The bytes of a body of one of these media types; an empty one needs none.
+async fn read(request: Request, media_types: &[&str]) -> Result<Bytes> {
+    let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let given = given.split(';').next().unwrap_or("").trim().to_owned();
+    // The body layer has read it already: this only hands the bytes over.
+    let body = request.into_body().collect().await.map_err(|_| Code::MalformedBody)?.to_bytes();
+    if !body.is_empty() && !media_types.iter().any(|known| given.eq_ignore_ascii_case(known)) {
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    Ok(body)
+}
+
+fn object(body: &[u8]) -> Result<Fields> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(values)) => Ok(Fields::new(values)),
+        Ok(_) => Err(Error::invalid(Code::ValidationFailed, Problem::new("body", "must be a JSON object"))),
+        Err(_) => Err(Code::MalformedBody.into()),
     }
 }
 
@@ -146,8 +179,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get::<ClientIp>().map(|client| client.address)))
+        let address = parts.extensions.get::<ClientIp>().map(|client| client.address);
+        Ok(Self { address, agent: agent(&parts.headers) })
     }
+}
+
+/// Bytes of the `User-Agent` that are kept.
+const LONGEST_AGENT: usize = 256;
+
+/// The client's program as it names itself; `None` when it does not.
+pub fn agent(headers: &HeaderMap) -> Option<String> {
+    headers.get(USER_AGENT).map(|value| cut(&String::from_utf8_lossy(value.as_bytes()), LONGEST_AGENT))
+}
+
+/// At most `longest` bytes of a text, whole characters.
+pub fn cut(text: &str, longest: usize) -> String {
+    text[..text.floor_char_boundary(longest)].to_owned()
 }
 
 /// The header that carries a request's id, both ways.

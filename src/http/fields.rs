@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::change::Change;
 use crate::error::{Error, Problem};
 use crate::users::password::Password;
 
@@ -35,6 +36,44 @@ impl Fields {
             self.values.remove(name);
         }
         self.take(name, parse)
+    }
+
+    /// What a JSON merge patch says of a member that is a text, read by `parse`.
+    pub fn change<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Change<T> {
+        match self.values.get(name) {
+            None => Change::Keep,
+            Some(Value::Null) => {
+                self.values.remove(name);
+                Change::Remove
+            }
+            // What could not be read is noted, and the request refused for it.
+            Some(_) => self.take(name, parse).map_or(Change::Keep, Change::Set),
+        }
+    }
+
+    /// The same of a member that is true or false.
+    pub fn change_flag(&mut self, name: &str) -> Change<bool> {
+        match self.values.remove(name) {
+            None => Change::Keep,
+            Some(Value::Null) => Change::Remove,
+            Some(Value::Bool(flag)) => Change::Set(flag),
+            Some(_) => {
+                self.note(name, Err("must be true or false".into()));
+                Change::Keep
+            }
+        }
+    }
+
+    /// The same of a member that is an object, whose own members `parse` reads; see [`Fields::object`].
+    pub fn change_object<T>(&mut self, name: &str, parse: impl FnOnce(&mut Self) -> T) -> Change<T> {
+        match self.values.get(name) {
+            None => Change::Keep,
+            Some(Value::Null) => {
+                self.values.remove(name);
+                Change::Remove
+            }
+            Some(_) => self.object(name, parse).map_or(Change::Keep, Change::Set),
+        }
     }
 
     /// A password that must be there; what makes a good one is not asked here.

@@ -28,7 +28,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::error::{Code, Error};
 use crate::random::Random;
-use crate::{auth, client_keys, events, signing_keys, users, verification};
+use crate::{auth, client_keys, events, export, signing_keys, tokens, users, verification};
 
 /// Every route of every room, and its description.
 fn routes() -> OpenApiRouter<App> {
@@ -37,8 +37,10 @@ fn routes() -> OpenApiRouter<App> {
         .merge(users::http::router())
         .merge(verification::http::router())
         .merge(auth::http::router())
+        .merge(tokens::http::router())
         .merge(client_keys::http::router())
         .merge(events::http::router())
+        .merge(export::http::router())
         .merge(signing_keys::http::router())
 }
 

@@ -1,12 +1,17 @@
 //! What our mails say: one variant a template, with exactly the variables the template uses.
+//!
+//! A template is plain text. The HTML part is made of the same text: paragraphs, and what is indented as something to
+//! copy. So both parts always say the same.
 
 use anyhow::Context;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
 
-/// A mail before it is text. Serialized and sealed, it is what waits in the outbox. It holds tokens in the clear, so it has
-/// no `Debug`.
+/// A mail before it is text. Serialized and sealed, it is what waits in the outbox. It holds tokens in the clear, so it
+/// has no `Debug`.
+///
+/// Instants are texts already; `from` is the address of whoever caused the mail, `agent` the program.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "template", rename_all = "snake_case")]
 pub enum Letter {
@@ -23,12 +28,85 @@ pub enum Letter {
         /// Until when the token works.
         expires_at: String,
     },
-    /// Tells the owner of an address that somebody tried to sign up with it.
+    /// Tells the owner of an address that somebody tried to use it for another account.
     AddressTaken {
         /// When.
         signed_up_at: String,
         /// From which address.
         signed_up_from: Option<String>,
+    },
+    /// Hands a token for a new password to whoever forgot the old one.
+    PasswordReset {
+        /// `user-<uuid>`
+        user_id: String,
+        /// The one-time token, in the clear.
+        token: String,
+        /// When it was asked for.
+        asked_at: String,
+        /// From which address.
+        asked_from: Option<String>,
+        /// Until when the token works.
+        expires_at: String,
+    },
+    /// Asks the reader of a new address to prove it.
+    EmailChange {
+        /// `user-<uuid>`
+        user_id: String,
+        /// The one-time token, in the clear.
+        token: String,
+        /// When it was asked for.
+        asked_at: String,
+        /// From which address.
+        asked_from: Option<String>,
+        /// Until when the token works.
+        expires_at: String,
+    },
+    /// Announces to the old address that another one was asked for.
+    EmailChangeAsked {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// The address as it was typed.
+        new_email: String,
+    },
+    /// Tells the old address that another one took its place.
+    EmailChanged {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// The new address.
+        new_email: String,
+    },
+    /// Tells of a new password.
+    PasswordChanged {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// Whether a token of a mail stood for the old password.
+        is_reset: bool,
+    },
+    /// Tells of a new client key.
+    NewClientKey {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// The id of the key.
+        client_id: String,
+        /// What its owner calls it.
+        label: Option<String>,
+    },
+    /// Tells of a log-in from somewhere new.
+    NewLogIn {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// With which program.
+        agent: Option<String>,
     },
 }
 
@@ -45,16 +123,24 @@ pub struct Written {
 impl Letter {
     /// The name of the template, as the outbox stores it.
     pub fn template(&self) -> &'static str {
-        match self {
-            Self::Verification { .. } => "verification",
-            Self::AddressTaken { .. } => "address_taken",
-        }
+        self.names().0
     }
 
     fn subject(&self) -> &'static str {
+        self.names().1
+    }
+
+    fn names(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Verification { .. } => "Confirm your e-mail address",
-            Self::AddressTaken { .. } => "Somebody tried to sign up with your e-mail address",
+            Self::Verification { .. } => ("verification", "Confirm your e-mail address"),
+            Self::AddressTaken { .. } => ("address_taken", "Somebody tried to use your e-mail address"),
+            Self::PasswordReset { .. } => ("password_reset", "Choose a new password"),
+            Self::EmailChange { .. } => ("email_change", "Confirm your new e-mail address"),
+            Self::EmailChangeAsked { .. } => ("email_change_asked", "Your e-mail address is about to change"),
+            Self::EmailChanged { .. } => ("email_changed", "Your e-mail address was changed"),
+            Self::PasswordChanged { .. } => ("password_changed", "Your password was changed"),
+            Self::NewClientKey { .. } => ("new_client_key", "A client key was made for your account"),
+            Self::NewLogIn { .. } => ("new_log_in", "A new log-in to your account"),
         }
     }
 }
@@ -63,6 +149,14 @@ impl Letter {
 pub struct Stationery {
     templates: Environment<'static>,
     public_url: String,
+}
+
+/// A part of the text between empty lines.
+#[derive(Serialize)]
+struct Part<'a> {
+    text: &'a str,
+    /// Whether it is indented: a command, say.
+    is_to_copy: bool,
 }
 
 impl Stationery {
@@ -75,10 +169,16 @@ impl Stationery {
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         for (name, text) in [
             ("layout.html", include_str!("templates/layout.html")),
+            ("layout.txt", include_str!("templates/layout.txt")),
             ("verification.txt", include_str!("templates/verification.txt")),
-            ("verification.html", include_str!("templates/verification.html")),
             ("address_taken.txt", include_str!("templates/address_taken.txt")),
-            ("address_taken.html", include_str!("templates/address_taken.html")),
+            ("password_reset.txt", include_str!("templates/password_reset.txt")),
+            ("email_change.txt", include_str!("templates/email_change.txt")),
+            ("email_change_asked.txt", include_str!("templates/email_change_asked.txt")),
+            ("email_changed.txt", include_str!("templates/email_changed.txt")),
+            ("password_changed.txt", include_str!("templates/password_changed.txt")),
+            ("new_client_key.txt", include_str!("templates/new_client_key.txt")),
+            ("new_log_in.txt", include_str!("templates/new_log_in.txt")),
         ] {
             templates.add_template(name, text).with_context(|| format!("mail template {name}"))?;
         }
@@ -87,11 +187,13 @@ impl Stationery {
 
     /// Writes a letter out, as text and as HTML.
     pub fn write(&self, letter: &Letter) -> anyhow::Result<Written> {
-        let render = |extension: &str| {
-            let subject = letter.subject();
-            let values = context! { subject, url => &self.public_url, ..Value::from(Serde(letter)) };
-            self.templates.get_template(&format!("{}.{extension}", letter.template()))?.render(values)
-        };
-        Ok(Written { subject: letter.subject(), plain: render("txt")?, html: render("html")? })
+        let (subject, url) = (letter.subject(), &self.public_url);
+        let render = |name: &str, values: Value| self.templates.get_template(name)?.render(values);
+        let values = context! { url, ..Value::from(Serde(letter)) };
+        let body = render(&format!("{}.txt", letter.template()), values)?;
+        let parts = body.split("\n\n").map(|text| Part { text: text.trim(), is_to_copy: text.starts_with("    ") });
+        let parts: Vec<Part> = parts.collect();
+        let html = render("layout.html", context! { subject, url, parts => Value::from(Serde(&parts)) })?;
+        Ok(Written { subject, plain: render("layout.txt", context! { url, body })?, html })
     }
 }

@@ -11,5 +11,5 @@ mod transport;
 
 pub use courier::Courier;
 pub use letter::{Letter, Stationery};
-pub use service::Mail;
+pub use service::{Mail, SentMail};
 pub use transport::{Transport, can_reach, check};

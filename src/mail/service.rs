@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -20,6 +20,9 @@ use crate::users::UserId;
 /// How long rows of finished mails stay, for caps and for operators.
 const KEPT: TimeDelta = TimeDelta::days(7);
 
+/// Mails of one kind that one recipient gets at most within a period, whoever asks for them.
+const CAPS: [(usize, TimeDelta); 2] = [(3, TimeDelta::hours(1)), (10, TimeDelta::days(1))];
+
 /// The outbox.
 #[derive(Clone)]
 pub struct Mail {
@@ -31,32 +34,52 @@ pub struct Mail {
     pub(super) queued: Arc<Notify>,
 }
 
+/// What is kept of a mail after it was sent.
+#[derive(Clone, Debug)]
+pub struct SentMail {
+    /// Which letter it was.
+    pub template: String,
+    /// To whom it went.
+    pub recipient: String,
+    /// When it was queued.
+    pub created_at: DateTime<Utc>,
+    /// When a mail server took it.
+    pub sent_at: Option<DateTime<Utc>>,
+    /// When it was given up.
+    pub failed_at: Option<DateTime<Utc>>,
+}
+
 impl Mail {
     /// The outbox of this database.
     pub fn new(pool: Pool, master_key: MasterKey, clock: Clock, random: Random) -> Self {
         Self { pool, master_key, clock, random, queued: Arc::default() }
     }
 
-    /// Queues a letter to `recipient`, the address stored with `user`; it leaves once the transaction is committed and
-    /// [`Mail::wake`] was called.
+    /// Queues a letter to `recipient`, an address stored with `user`; it leaves once the transaction is committed and
+    /// [`Mail::wake`] was called. `false` when the recipient got enough of this kind: then nothing is queued, and nobody
+    /// is told but the caller.
     pub async fn queue(
         &self,
         connection: &mut PgConnection,
         user: UserId,
         recipient: &str,
         letter: &Letter,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let now = self.clock.now();
+        let template = letter.template();
+        // One at a time for a recipient, or a burst of requests would each count no mail.
+        store::lock_recipient(connection, recipient, template).await?;
+        for (most, period) in CAPS {
+            if store::count_since(connection, recipient, template, now - period).await? >= most {
+                tracing::debug!(template, "a recipient got enough mails of a kind");
+                return Ok(false);
+            }
+        }
         let id = self.random.uuid_v7(now);
         let variables = serde_json::to_vec(letter).context("a letter is plain data")?;
-        let mail = NewMail {
-            id,
-            user_id: user,
-            template: letter.template(),
-            recipient,
-            sealed_variables: self.master_key.seal(&place(id), &variables),
-        };
-        Ok(store::insert(connection, &mail, now).await?)
+        let sealed_variables = self.master_key.seal(&place(id), &variables);
+        store::insert(connection, &NewMail { id, user_id: user, template, recipient, sealed_variables }, now).await?;
+        Ok(true)
     }
 
     /// Tells the courier that a transaction with mails in it is committed. Without it they leave a little later.
@@ -73,6 +96,11 @@ impl Mail {
         period: TimeDelta,
     ) -> Result<bool> {
         Ok(store::find_since(connection, user, letter.template(), self.clock.now() - period).await?)
+    }
+
+    /// The mails of a user of the last week, oldest first.
+    pub async fn list(&self, user: UserId) -> Result<Vec<SentMail>> {
+        Ok(store::list(&mut *self.pool.acquire().await?, user).await?)
     }
 
     /// Opens what waits in the outbox under this id.

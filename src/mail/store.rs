@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::SentMail;
 use crate::users::UserId;
 
 pub struct NewMail<'a> {
@@ -38,6 +39,36 @@ pub async fn insert(connection: &mut PgConnection, mail: &NewMail<'_>, now: Date
     .map(drop)
 }
 
+/// Makes everybody who mails this kind to this recipient wait until this transaction ends.
+pub async fn lock_recipient(connection: &mut PgConnection, recipient: &str, template: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtextextended('mail:' || $2 || ':' || lower($1), 0))",
+        recipient,
+        template
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Mails of a template that a recipient got after `since`, in whatever case the address was written.
+pub async fn count_since(
+    connection: &mut PgConnection,
+    recipient: &str,
+    template: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<usize> {
+    let mails = sqlx::query_scalar!(
+        r#"select count(*) as "mails!" from outbox where lower(recipient) = lower($1) and template = $2 and created_at > $3"#,
+        recipient,
+        template,
+        since,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(usize::try_from(mails).unwrap_or(usize::MAX))
+}
+
 /// Whether the user got a mail of this template after `since`.
 pub async fn find_since(
     connection: &mut PgConnection,
@@ -52,6 +83,17 @@ pub async fn find_since(
         since,
     )
     .fetch_one(connection)
+    .await
+}
+
+/// The mails of a user that are kept, oldest first.
+pub async fn list(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<SentMail>> {
+    sqlx::query_as!(
+        SentMail,
+        "select template, recipient, created_at, sent_at, failed_at from outbox where user_id = $1 order by id",
+        user.0,
+    )
+    .fetch_all(connection)
     .await
 }
 

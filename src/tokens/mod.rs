@@ -1,8 +1,11 @@
 //! What a client carries: JSON Web Tokens (RFC 7519), signed by `signing_keys`.
 //!
 //! Tables: `account_tokens`, one row per live account token; `revoked_tokens`, one per refresh token that was revoked by
-//! itself (good client tokens have no rows). This room issues, verifies and revokes. It does not know who a user is or what a user may do: rights are read from the user's row, never from a
-//! token (`auth`).
+//! itself (good client tokens have no rows). Routes: `GET`, `DELETE /users/me/tokens`, `DELETE /users/me/tokens/{id}`.
+//! This room issues, verifies and revokes. It does not know who a user is or what a user may do: rights are read from the
+//! user's row, never from a token (`auth`).
+
+pub mod http;
 
 mod claims;
 mod service;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Validation;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,6 +14,8 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::Pool;
 use crate::error::{Code, Result};
+use crate::last_use::LastUse;
+use crate::origin::Origin;
 use crate::random::Random;
 use crate::secret::PlainSecret;
 use crate::signing_keys::SigningKeys;
@@ -21,6 +23,12 @@ use crate::users::UserId;
 
 /// Longest token that is looked at, in bytes; ours have some 500.
 const LONGEST: usize = 4096;
+
+/// How coarse the last use of an account token is.
+const COARSE: TimeDelta = TimeDelta::minutes(1);
+
+/// Account tokens that are listed.
+const MOST_LISTED: i64 = 1000;
 
 /// Tokens of every kind.
 #[derive(Clone)]
@@ -30,6 +38,7 @@ pub struct Tokens {
     clock: Clock,
     random: Random,
     config: Arc<config::Tokens>,
+    used: LastUse<Uuid>,
 }
 
 /// A token that we signed.
@@ -41,19 +50,29 @@ pub struct Signed {
     pub is_expired: bool,
 }
 
-/// A live account token.
-#[derive(Clone, Copy, Debug)]
+/// A live account token, without the token.
+#[derive(Clone, Debug)]
 pub struct AccountToken {
+    /// The `jti`.
+    pub id: Uuid,
     /// Whose it is.
     pub user: UserId,
     /// Good only while the user's row shows the same version.
     pub version: i64,
+    /// When it was issued.
+    pub created_at: DateTime<Utc>,
+    /// When its time is over.
+    pub expires_at: DateTime<Utc>,
+    /// When it was last used, give or take a minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// From where it was fetched, and with what.
+    pub origin: Origin,
 }
 
 impl Tokens {
     /// Tokens signed by `keys`.
     pub fn new(pool: Pool, keys: SigningKeys, clock: Clock, random: Random, config: config::Tokens) -> Self {
-        Self { pool, keys, clock, random, config: Arc::new(config) }
+        Self { pool, keys, clock, random, config: Arc::new(config), used: LastUse::default() }
     }
 
     /// A new account token (12 hours): `POST /auth`.
@@ -63,13 +82,14 @@ impl Tokens {
         user: UserId,
         version: i64,
         is_admin: bool,
+        origin: &Origin,
     ) -> Result<PlainSecret> {
         let now = self.clock.now();
         let id = self.random.uuid_v4();
         let expires_at = now + TimeDelta::seconds(self.config.account_lifetime_seconds);
         store::insert(
             connection,
-            &NewAccountToken { id, user_id: user, token_version: version, created_at: now, expires_at },
+            &NewAccountToken { id, user_id: user, token_version: version, created_at: now, expires_at, origin },
         )
         .await?;
         let mut aud = vec![Audience::Accounts, Audience::Nodes, Audience::Connect];
@@ -122,13 +142,37 @@ impl Tokens {
 
     /// The live account token with this `jti`; `None` when it was revoked.
     pub async fn find_account(&self, id: Uuid) -> Result<Option<AccountToken>> {
-        let row = store::find(&mut *self.pool.acquire().await?, id).await?;
-        Ok(row.map(|(user, version)| AccountToken { user, version }))
+        Ok(store::find(&mut *self.pool.acquire().await?, id).await?)
     }
 
-    /// Ends this account token at once.
-    pub async fn revoke_account(&self, id: Uuid) -> Result<()> {
-        Ok(store::delete(&mut *self.pool.acquire().await?, id).await?)
+    /// Notes that an account token was just used.
+    pub fn use_account(&self, token: &AccountToken) {
+        self.used.note(token.id, self.clock.now(), token.last_used_at, COARSE);
+    }
+
+    /// Writes what [`Tokens::use_account`] noted.
+    pub async fn write_last_uses(&self) -> Result<()> {
+        let (ids, instants) = self.used.take();
+        if !ids.is_empty() {
+            store::update_last_uses(&mut *self.pool.acquire().await?, &ids, &instants).await?;
+        }
+        Ok(())
+    }
+
+    /// The live account tokens of a user whose row shows this version, newest first, at most 1,000.
+    pub async fn list_account(&self, user: UserId, version: i64) -> Result<Vec<AccountToken>> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(store::list(&mut connection, user, version, self.clock.now(), MOST_LISTED).await?)
+    }
+
+    /// Ends this account token of this user at once; `false` when there is none.
+    pub async fn revoke_account(&self, user: UserId, id: Uuid) -> Result<bool> {
+        Ok(store::delete(&mut *self.pool.acquire().await?, user, id).await?)
+    }
+
+    /// Ends all account tokens of a user but this one.
+    pub async fn revoke_all_but(&self, user: UserId, keep: Uuid) -> Result<()> {
+        Ok(store::delete_others(&mut *self.pool.acquire().await?, user, Some(keep)).await?)
     }
 
     /// Ends all account tokens of a user but `keep`, which is carried over to the user's new `version`.

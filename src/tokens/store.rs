@@ -1,39 +1,117 @@
 //! SQL for `account_tokens` and `revoked_tokens`.
 
 use chrono::{DateTime, Utc};
+use ipnetwork::IpNetwork;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::AccountToken;
+use crate::origin::Origin;
 use crate::users::UserId;
 
-pub struct NewAccountToken {
+pub struct NewAccountToken<'a> {
     pub id: Uuid,
     pub user_id: UserId,
     pub token_version: i64,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+    pub origin: &'a Origin,
 }
 
-pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken) -> sqlx::Result<()> {
+pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into account_tokens (id, user_id, token_version, created_at, expires_at) values ($1, $2, $3, $4, $5)",
+        "insert into account_tokens (id, user_id, token_version, created_at, expires_at, ip, user_agent)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         token.id,
         token.user_id.0,
         token.token_version,
         token.created_at,
         token.expires_at,
+        token.origin.address.map(IpNetwork::from) as Option<IpNetwork>,
+        token.origin.agent,
     )
     .execute(connection)
     .await
     .map(drop)
 }
 
-/// The user and the token version of a token that was not revoked.
-pub async fn find(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<(UserId, i64)>> {
-    let row = sqlx::query!("select user_id, token_version from account_tokens where id = $1", id)
-        .fetch_optional(connection)
-        .await?;
-    Ok(row.map(|row| (UserId(row.user_id), row.token_version)))
+struct TokenRow {
+    id: Uuid,
+    user_id: Uuid,
+    token_version: i64,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    last_used_at: Option<DateTime<Utc>>,
+    ip: Option<IpNetwork>,
+    user_agent: Option<String>,
+}
+
+impl From<TokenRow> for AccountToken {
+    fn from(row: TokenRow) -> Self {
+        Self {
+            id: row.id,
+            user: UserId(row.user_id),
+            version: row.token_version,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            origin: Origin { address: row.ip.map(|network| network.ip()), agent: row.user_agent },
+        }
+    }
+}
+
+/// A token that was not revoked.
+pub async fn find(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<AccountToken>> {
+    let row = sqlx::query_as!(
+        TokenRow,
+        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent
+         from account_tokens where id = $1",
+        id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(AccountToken::from))
+}
+
+/// The tokens of a user that are alive, newest first.
+pub async fn list(
+    connection: &mut PgConnection,
+    user: UserId,
+    token_version: i64,
+    now: DateTime<Utc>,
+    at_most: i64,
+) -> sqlx::Result<Vec<AccountToken>> {
+    let rows = sqlx::query_as!(
+        TokenRow,
+        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent
+         from account_tokens
+         where user_id = $1 and token_version = $2 and expires_at > $3
+         order by created_at desc, id limit $4",
+        user.0,
+        token_version,
+        now,
+        at_most,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(AccountToken::from).collect())
+}
+
+/// Notes when tokens were last used; a column each.
+pub async fn update_last_uses(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    instants: &[DateTime<Utc>],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account_tokens set last_used_at = greatest(last_used_at, used.at)
+         from unnest($1::uuid[], $2::timestamptz[]) as used (id, at) where account_tokens.id = used.id",
+        ids,
+        instants,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 pub async fn update_version(connection: &mut PgConnection, id: Uuid, token_version: i64) -> sqlx::Result<()> {
@@ -43,8 +121,12 @@ pub async fn update_version(connection: &mut PgConnection, id: Uuid, token_versi
         .map(drop)
 }
 
-pub async fn delete(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
-    sqlx::query!("delete from account_tokens where id = $1", id).execute(connection).await.map(drop)
+/// Deletes a token of this user; `false` when there was none.
+pub async fn delete(connection: &mut PgConnection, user: UserId, id: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query!("delete from account_tokens where user_id = $1 and id = $2", user.0, id)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Deletes all tokens of a user but the one to keep.

@@ -1,6 +1,8 @@
 //! The one table of users, and the rules of what may happen to one. The room that every other room copies.
 //!
-//! Routes: `POST /users`, `GET /users/me`, `PUT /users/me/password`, `PUT /users/{userId}/activation`.
+//! Routes: `POST /users`, `GET`, `PATCH` and `DELETE /users/me`, `PUT /users/me/password`, `PUT /users/{userId}/activation`,
+//! `POST /users/password-reset`, `PUT /users/{userId}/password/{token}`, `PUT /users/me/email`,
+//! `PUT /users/{userId}/email/{token}`.
 //! Table: `users`. What it refuses: to say whether a user exists, to store a password that a store could print, to
 //! leave the service without an active administrator.
 
@@ -24,8 +26,11 @@ use uuid::Uuid;
 
 pub use email::EmailAddress;
 pub use login::{Login, LoginName};
-pub use profile::{BillingAddress, Country, DisplayName, ShortText};
-pub use service::{NewName, NewUser, Origin, SignUp, Users};
+pub use profile::{
+    BillingAddress, BillingAddressChange, Country, DisplayName, Notifications, NotificationsChange, ProfileChange,
+    ShortText,
+};
+pub use service::{NewName, NewUser, SignUp, Users};
 
 /// A user's id: shown as `user-<uuid v4>` by REST and as the bare UUID by gRPC (decisions.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
@@ -74,6 +79,8 @@ pub struct User {
     pub entity_type: EntityType,
     /// Where bills go.
     pub billing_address: Option<BillingAddress>,
+    /// Which notices are wanted.
+    pub notifications: Notifications,
     /// The password, hashed.
     pub password_hash: password::PasswordHash,
     /// Until when the password is an activation password; `None` when it is a real one.
@@ -124,6 +131,7 @@ impl User {
             display_name: None,
             entity_type: EntityType::default(),
             billing_address: None,
+            notifications: Notifications::default(),
             password_hash,
             activation_expires_at: None,
             activated_at: Some(now),
@@ -146,6 +154,12 @@ impl User {
         } else {
             State::Active
         }
+    }
+
+    /// Where to mail to, as far as it is known to be the user's.
+    pub fn proved_mailbox(&self) -> Option<String> {
+        let (given, canonical) = (self.email.as_deref()?, self.email_canonical.as_deref()?);
+        self.email_verified_at.is_some().then(|| email::mailbox(given, canonical))
     }
 
     /// Whether there is no e-mail left to prove.

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::password::PasswordHash;
-use super::{AccessLevel, BillingAddress, BlockCause, EntityType, User, UserId};
+use super::{AccessLevel, BillingAddress, BlockCause, EntityType, Notifications, User, UserId};
 
 /// `select … from users` with every column of a [`User`], and the rest of the statement behind it.
 macro_rules! select_user {
@@ -15,7 +15,8 @@ macro_rules! select_user {
             UserRow,
             r#"select id as "id: UserId", email, email_canonical, email_held, email_verified_at, signed_up_from,
                       login_name, display_name, entity_type as "entity_type: EntityType",
-                      billing_address as "billing_address: Json<BillingAddress>", password_hash,
+                      billing_address as "billing_address: Json<BillingAddress>",
+                      notifications as "notifications: Json<Notifications>", password_hash,
                       activation_expires_at, activated_at, block_cause as "block_cause: BlockCause",
                       failed_login_attempts, access_level as "access_level: AccessLevel", read_only,
                       token_version, created_at, updated_at
@@ -37,6 +38,7 @@ struct UserRow {
     display_name: Option<String>,
     entity_type: EntityType,
     billing_address: Option<Json<BillingAddress>>,
+    notifications: Json<Notifications>,
     password_hash: String,
     activation_expires_at: Option<DateTime<Utc>>,
     activated_at: Option<DateTime<Utc>>,
@@ -62,6 +64,7 @@ impl From<UserRow> for User {
             display_name: row.display_name,
             entity_type: row.entity_type,
             billing_address: row.billing_address.map(|address| address.0),
+            notifications: row.notifications.0,
             password_hash: row.password_hash.into(),
             activation_expires_at: row.activation_expires_at,
             activated_at: row.activated_at,
@@ -223,6 +226,52 @@ pub async fn delete_unproved(connection: &mut PgConnection, before: DateTime<Utc
     .execute(connection)
     .await
     .map(|done| done.rows_affected())
+}
+
+/// Writes what the user says about himself.
+pub async fn update_profile(connection: &mut PgConnection, user: &User) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update users
+         set display_name = $2, entity_type = $3, billing_address = $4, notifications = $5, updated_at = $6
+         where id = $1",
+        user.id.0,
+        user.display_name,
+        user.entity_type as EntityType,
+        user.billing_address.clone().map(Json) as Option<Json<BillingAddress>>,
+        Json(user.notifications) as Json<Notifications>,
+        user.updated_at,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Gives a user another e-mail, which was just proved.
+pub async fn update_email(
+    connection: &mut PgConnection,
+    id: UserId,
+    given: &str,
+    canonical: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update users
+         set email = $2, email_canonical = $3, email_held = true, email_verified_at = $4, signed_up_from = null,
+             updated_at = $4
+         where id = $1",
+        id.0,
+        given,
+        canonical,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Deletes a user and, by the constraints of their tables, all that belongs to the user but the events.
+pub async fn delete(connection: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
+    sqlx::query!("delete from users where id = $1", id.0).execute(connection).await.map(drop)
 }
 
 /// Sets a password, if nobody else did since the row had this token version; answers the new one.

@@ -1,6 +1,6 @@
 //! Makes one-time tokens and consumes them, each once.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Purpose, store};
@@ -20,37 +20,91 @@ pub struct Verification {
 }
 
 /// What a token says for its bearer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Claim {
     /// The user it was made for.
     pub user: UserId,
     /// Whether it has done its work before.
     pub is_used: bool,
+    /// The address it proves, where that is not the user's yet.
+    pub new_email: Option<NewEmail>,
+}
+
+/// An address on its way to become the user's.
+#[derive(Clone, Debug)]
+pub struct NewEmail {
+    /// As it was typed.
+    pub given: String,
+    /// The form on which e-mails are compared.
+    pub canonical: String,
+}
+
+/// What is kept of a token.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// What it is good for.
+    pub purpose: Purpose,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When its time is over.
+    pub expires_at: DateTime<Utc>,
+    /// When it did its work.
+    pub used_at: Option<DateTime<Utc>>,
+    /// The address it proves, where that is not the user's yet.
+    pub email: Option<String>,
+}
+
+/// A token that was just made.
+pub struct Issued {
+    /// A bare UUID v4 (bloq-accounts.md section 1).
+    pub token: PlainSecret,
+    /// When its time is over.
+    pub expires_at: DateTime<Utc>,
 }
 
 impl Verification {
-    /// Life of an unused token.
-    pub const LIFETIME: TimeDelta = TimeDelta::hours(48);
-
     /// One-time tokens in this database.
     pub fn new(pool: Pool, clock: Clock, random: Random) -> Self {
         Self { pool, clock, random }
     }
 
-    /// A fresh token (a bare UUID v4, bloq-accounts.md section 1), good until [`Verification::LIFETIME`] from now or
-    /// `no_later_than`. Earlier ones stay good: whoever asks for a second mail may still find the first.
+    /// A fresh token, good for the lifetime of its purpose, but no longer than `no_later_than`. Earlier ones stay good:
+    /// whoever asks for a second mail may still find the first.
     pub async fn issue(
         &self,
         connection: &mut PgConnection,
         user: UserId,
         purpose: Purpose,
         no_later_than: Option<DateTime<Utc>>,
-    ) -> Result<PlainSecret> {
+    ) -> Result<Issued> {
+        self.make(connection, user, purpose, no_later_than, None).await
+    }
+
+    /// A fresh token that proves another e-mail of this user. It voids earlier ones: the last wish counts.
+    pub async fn issue_for_email(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        email: &NewEmail,
+    ) -> Result<Issued> {
+        self.withdraw(connection, user, Purpose::EmailChange).await?;
+        self.make(connection, user, Purpose::EmailChange, None, Some(email)).await
+    }
+
+    async fn make(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        purpose: Purpose,
+        no_later_than: Option<DateTime<Utc>>,
+        email: Option<&NewEmail>,
+    ) -> Result<Issued> {
         let now = self.clock.now();
         let token = PlainSecret::new(self.random.uuid_v4().to_string());
-        let expires_at = no_later_than.map_or(now + Self::LIFETIME, |end| end.min(now + Self::LIFETIME));
-        store::insert(connection, &token.hash(), user, purpose, now, expires_at).await?;
-        Ok(token)
+        let end = now + purpose.lifetime();
+        let expires_at = no_later_than.map_or(end, |latest| latest.min(end));
+        store::insert(connection, &token.hash(), user, purpose, email, now, expires_at).await?;
+        Ok(Issued { token, expires_at })
     }
 
     /// Whose token this is, if it was used or still can be.
@@ -71,11 +125,21 @@ impl Verification {
         user: UserId,
         purpose: Purpose,
     ) -> Result<bool> {
-        let won = store::mark_used(connection, &token.hash(), purpose, self.clock.now()).await?;
+        let won = store::mark_used(connection, &token.hash(), user, purpose, self.clock.now()).await?;
         if won {
-            store::delete_unused(connection, user, purpose).await?;
+            self.withdraw(connection, user, purpose).await?;
         }
         Ok(won)
+    }
+
+    /// Ends the unused tokens of this user and purpose.
+    pub async fn withdraw(&self, connection: &mut PgConnection, user: UserId, purpose: Purpose) -> Result<()> {
+        Ok(store::delete_unused(connection, user, purpose).await?)
+    }
+
+    /// The tokens of a user that can still be used, or were: purpose, making and end.
+    pub async fn list(&self, user: UserId) -> Result<Vec<Kept>> {
+        Ok(store::list(&mut *self.pool.acquire().await?, user).await?)
     }
 
     /// Drops unused tokens whose time is over; they are dead already. Returns how many, `at_most` a call.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Claim, Purpose};
+use super::{Claim, Kept, NewEmail, Purpose};
 use crate::secret::HashedSecret;
 use crate::users::UserId;
 
@@ -12,14 +12,18 @@ pub async fn insert(
     token: &HashedSecret,
     user: UserId,
     purpose: Purpose,
+    email: Option<&NewEmail>,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into one_time_tokens (token_hash, user_id, purpose, created_at, expires_at) values ($1, $2, $3, $4, $5)",
+        "insert into one_time_tokens (token_hash, user_id, purpose, email, email_canonical, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         token.as_bytes(),
         user.0,
         purpose as Purpose,
+        email.map(|email| &email.given),
+        email.map(|email| &email.canonical),
         now,
         expires_at,
     )
@@ -35,29 +39,47 @@ pub async fn find(
     purpose: Purpose,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Claim>> {
-    sqlx::query_as!(
-        Claim,
-        r#"select user_id as "user: UserId", used_at is not null as "is_used!" from one_time_tokens
+    let row = sqlx::query!(
+        r#"select user_id as "user: UserId", used_at is not null as "is_used!", email, email_canonical
+           from one_time_tokens
            where token_hash = $1 and purpose = $2 and (used_at is not null or expires_at > $3)"#,
         token.as_bytes(),
         purpose as Purpose,
         now,
     )
     .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| {
+        let new_email = row.email.zip(row.email_canonical).map(|(given, canonical)| NewEmail { given, canonical });
+        Claim { user: row.user, is_used: row.is_used, new_email }
+    }))
+}
+
+/// The tokens of a user, oldest first.
+pub async fn list(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<Kept>> {
+    sqlx::query_as!(
+        Kept,
+        r#"select purpose as "purpose: Purpose", created_at, expires_at, used_at, email from one_time_tokens
+           where user_id = $1 order by created_at, purpose, token_hash"#,
+        user.0,
+    )
+    .fetch_all(connection)
     .await
 }
 
-/// Uses a token up; `false` when somebody else did, or its time is over. One statement, so one winner.
+/// Uses a token of this user up; `false` when somebody else did, or its time is over. One statement, so one winner.
 pub async fn mark_used(
     connection: &mut PgConnection,
     token: &HashedSecret,
+    user: UserId,
     purpose: Purpose,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "update one_time_tokens set used_at = $3
-         where token_hash = $1 and purpose = $2 and used_at is null and expires_at > $3",
+        "update one_time_tokens set used_at = $4
+         where token_hash = $1 and user_id = $2 and purpose = $3 and used_at is null and expires_at > $4",
         token.as_bytes(),
+        user.0,
         purpose as Purpose,
         now,
     )
@@ -77,10 +99,13 @@ pub async fn delete_unused(connection: &mut PgConnection, user: UserId, purpose:
     .map(drop)
 }
 
+/// Deletes tokens whose time is over. Those that proved an address stay: the second click on a link must find the answer
+/// of the first.
 pub async fn delete_expired(connection: &mut PgConnection, now: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
     sqlx::query!(
         "delete from one_time_tokens where token_hash in (
-             select token_hash from one_time_tokens where used_at is null and expires_at <= $1 limit $2)",
+             select token_hash from one_time_tokens
+             where (used_at is null or purpose <> 'email_verification') and expires_at <= $1 limit $2)",
         now,
         at_most,
     )

@@ -18,7 +18,10 @@ async fn a_person_makes_a_client_key() {
     let key = call.await.expect(200);
     let (id, secret) = (key.field("clientId"), key.field("clientSecret"));
     assert!(is_hex(&id, 40) && is_hex(&secret, 80), "{key:?}");
-    assert_eq!(key.json(), json!({"clientId": id, "clientSecret": secret, "createdAt": "2026-03-05T12:00:00.123Z"}));
+    assert_eq!(
+        key.json(),
+        json!({"clientId": id, "clientSecret": secret, "label": null, "createdAt": "2026-03-05T12:00:00.123Z"})
+    );
     app.grant(&(id, secret)).await;
 }
 
@@ -32,8 +35,8 @@ async fn a_person_lists_the_keys_newest_first_and_without_secrets() {
     app.advance(TimeDelta::minutes(1));
     let (second, _) = app.client_key(&ada).await;
     let expected = json!([
-        {"id": second, "createdAt": "2026-03-05T12:01:00.123Z"},
-        {"id": first, "createdAt": "2026-03-05T12:00:00.123Z"},
+        {"id": second, "label": null, "createdAt": "2026-03-05T12:01:00.123Z", "lastUsedAt": null},
+        {"id": first, "label": null, "createdAt": "2026-03-05T12:00:00.123Z", "lastUsedAt": null},
     ]);
     assert_eq!(list().await, expected);
 }
@@ -67,7 +70,10 @@ async fn a_person_deletes_a_key() {
     app.delete(&path).bearer(&ada.token).await.refused(404, "NotFound");
     app.grant_by_keys(&gone.0, &gone.1).await.refused(401, "InvalidClientCredentials");
     let left = app.get("/users/me/client-keys").bearer(&ada.token).await.json();
-    assert_eq!(left, json!([{"id": kept.0, "createdAt": "2026-03-05T12:00:00.123Z"}]));
+    assert_eq!(
+        left,
+        json!([{"id": kept.0, "label": null, "createdAt": "2026-03-05T12:00:00.123Z", "lastUsedAt": null}])
+    );
 }
 
 #[tokio::test]
@@ -119,4 +125,135 @@ async fn a_read_only_user_neither_makes_nor_deletes_keys() {
     app.post("/users/me/client-keys").bearer(&ada.token).await.refused(403, "Forbidden");
     app.delete(&format!("/users/me/client-keys/{id}")).bearer(&ada.token).await.refused(403, "Forbidden");
     assert_eq!(app.count("select count(*) from client_keys").await, 1);
+}
+
+#[tokio::test]
+async fn a_person_gives_a_key_a_label_and_another_and_none() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let made =
+        app.post("/users/me/client-keys").bearer(&ada.token).json(&json!({"label": "build server"})).await.expect(200);
+    let path = format!("/users/me/client-keys/{}", made.field("clientId"));
+    let label = async || app.get("/users/me/client-keys").bearer(&ada.token).await.json()[0]["label"].clone();
+    assert_eq!((&made.json()["label"], label().await), (&json!("build server"), json!("build server")));
+    let patch = |body: serde_json::Value| app.patch(&path).bearer(&ada.token).json(&body);
+    assert_eq!(patch(json!({"label": "old build server"})).await.expect(200).field("label"), "old build server");
+    assert_eq!(patch(json!({})).await.expect(200).field("label"), "old build server");
+    assert_eq!(patch(json!({"label": null})).await.expect(200).json()["label"], json!(null));
+    for bad in [json!({"label": ""}), json!({"label": "a".repeat(201)}), json!({"label": "a\nb"}), json!({"label": 7})]
+    {
+        assert_eq!(patch(bad.clone()).await.refused(400, "ValidationFailed").bad_fields(), ["label"], "{bad}");
+        let create = app.post("/users/me/client-keys").bearer(&ada.token).json(&bad);
+        assert_eq!(create.await.refused(400, "ValidationFailed").bad_fields(), ["label"], "{bad}");
+    }
+    assert_eq!(patch(json!({"id": "1"})).await.refused(400, "ValidationFailed").bad_fields(), ["id"]);
+    let bob = app.person("bob").await;
+    app.patch(&path).bearer(&bob.token).json(&json!({"label": "mine"})).await.refused(404, "NotFound");
+    assert_eq!(label().await, json!(null));
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_known_to_the_second() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let key = app.client_key(&ada).await;
+    let last_use = async || {
+        app.write_last_uses().await;
+        app.get("/users/me/client-keys").bearer(&ada.token).await.json()[0]["lastUsedAt"].clone()
+    };
+    app.grant_by_keys(&key.0, "wrong").await.expect(401);
+    assert_eq!(last_use().await, json!(null), "a refusal is no use");
+    let (_, refresh) = app.grant(&key).await;
+    assert_eq!(last_use().await, "2026-03-05T12:00:00.123Z");
+    app.advance(TimeDelta::seconds(1));
+    app.grant_by_refresh(&refresh).await.expect(200);
+    assert_eq!(last_use().await, "2026-03-05T12:00:01.123Z");
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_was_lost_is_repeated_word_for_word() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let create = |key: &str| {
+        let call = app.post("/users/me/client-keys").bearer(&ada.token).header("idempotency-key", key);
+        call.json(&json!({"label": "build server"}))
+    };
+    let first = create("request-1").await.expect(200);
+    app.advance(TimeDelta::minutes(10) - TimeDelta::milliseconds(1));
+    assert_eq!(create("request-1").await.expect(200).text, first.text);
+    assert_eq!(app.count("select count(*) from client_keys").await, 1);
+    app.grant(&(first.field("clientId"), first.field("clientSecret"))).await;
+    assert_eq!(app.deliver_mail().await, 1, "one notice beside those before");
+
+    app.advance(TimeDelta::milliseconds(1));
+    assert_ne!(create("request-1").await.expect(200).text, first.text, "ten minutes are over");
+    assert_ne!(create("request-2").await.expect(200).text, first.text);
+    assert_eq!(app.count("select count(*) from client_keys").await, 3);
+}
+
+#[tokio::test]
+async fn twenty_who_repeat_at_once_get_one_key() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let create = || app.post("/users/me/client-keys").bearer(&ada.token).header("idempotency-key", "request-1");
+    let answers = together((0..20).map(|_| create())).await;
+    assert_eq!(count(&answers, 200), 20, "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.text == answers[0].text));
+    assert_eq!(app.count("select count(*) from client_keys").await, 1);
+}
+
+#[tokio::test]
+async fn another_request_under_the_same_key_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let create = |body: serde_json::Value| {
+        app.post("/users/me/client-keys").bearer(&ada.token).header("idempotency-key", "request-1").json(&body)
+    };
+    create(json!({"label": "one"})).await.expect(200);
+    create(json!({"label": "two"})).await.refused(409, "IdempotencyKeyReused");
+    create(json!({})).await.refused(409, "IdempotencyKeyReused");
+    create(json!({"label": "one"})).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_one_tokens_own() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.person("ada").await, app.person("bob").await);
+    let other = app.log_in(&ada.email, &ada.password).await;
+    let mut secrets = Vec::new();
+    for token in [&ada.token, &other, &bob.token] {
+        let call = app.post("/users/me/client-keys").bearer(token).header("idempotency-key", "request-1");
+        secrets.push(call.await.expect(200).field("clientSecret"));
+    }
+    secrets.dedup();
+    assert_eq!(secrets.len(), 3);
+}
+
+#[tokio::test]
+async fn the_kept_answer_is_sealed_and_does_not_stay() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let create = || app.post("/users/me/client-keys").bearer(&ada.token).header("idempotency-key", "request-1");
+    let (id, secret) = (create().await.expect(200).field("clientId"), create().await.field("clientSecret"));
+    let stored = app.text("select i::text || k::text from idempotency_keys i, client_keys k").await;
+    assert!(stored.contains(&id) && !stored.contains(&secret) && !stored.contains(&hex::encode(&secret)), "{stored}");
+    app.advance(TimeDelta::minutes(10));
+    app.sweep().await;
+    assert_eq!(app.count("select count(*) from idempotency_keys").await, 0);
+    create().await.expect(200);
+    app.delete(&format!("/users/me/client-keys/{id}")).bearer(&ada.token).await.expect(204);
+}
+
+#[tokio::test]
+async fn what_is_no_idempotency_key_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    for bad in ["", "two words", &"a".repeat(256)] {
+        let call = app.post("/users/me/client-keys").bearer(&ada.token).header("idempotency-key", bad);
+        assert_eq!(call.await.refused(400, "ValidationFailed").bad_fields(), ["Idempotency-Key"]);
+    }
+    let twice = app.post("/users/me/client-keys").bearer(&ada.token);
+    let twice = twice.header("idempotency-key", "a").header("idempotency-key", "b");
+    twice.await.refused(400, "ValidationFailed");
+    assert_eq!(app.count("select count(*) from client_keys").await, 0);
 }

@@ -10,6 +10,7 @@ mod cli;
 mod client_keys;
 mod embedded;
 mod events;
+mod export;
 mod house;
 mod http;
 mod mail;

@@ -179,3 +179,117 @@ async fn the_token_of_a_user_who_is_gone_is_dead() {
     app.me(&ada.token).await.refused(401, "TokenInvalid");
     app.grant_by_refresh(&refresh).await.refused(401, "InvalidRefreshToken");
 }
+
+fn ids(list: &Value) -> Vec<String> {
+    list.as_array().expect("a list").iter().map(|token| token["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn jti(token: &str) -> String {
+    claims(token)["jti"].as_str().expect("a jti").to_owned()
+}
+
+#[tokio::test]
+async fn a_person_sees_the_own_live_tokens_newest_first() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.person("ada").await, app.person("bob").await);
+    app.advance(TimeDelta::minutes(1));
+    let call = app.post("/auth").basic(&ada.email, STRONG).header("user-agent", "Mallory/1.0");
+    let newer = call.await.expect(200).field("accessToken");
+    let answer = app.get("/users/me/tokens").bearer(&ada.token).await.expect(200);
+    let expected = json!([
+        {
+            "id": jti(&newer), "createdAt": "2026-03-05T12:01:00.123Z", "expiresAt": "2026-03-06T00:01:00.123Z",
+            "lastUsedAt": null, "ip": "127.0.0.1", "userAgent": "Mallory/1.0", "current": false,
+        },
+        {
+            "id": jti(&ada.token), "createdAt": "2026-03-05T12:00:00.123Z", "expiresAt": "2026-03-06T00:00:00.123Z",
+            "lastUsedAt": null, "ip": "127.0.0.1", "userAgent": "tests/1.0", "current": true,
+        },
+    ]);
+    assert_eq!(answer.json(), expected);
+    assert!(!answer.text.contains(&newer));
+    app.me(&bob.token).await.expect(200);
+    app.get("/users/me/tokens").await.refused(401, "Unauthorized");
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_token_is_known_to_the_minute() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let last_use = async || {
+        app.write_last_uses().await;
+        app.get("/users/me/tokens").bearer(&ada.token).await.json()[0]["lastUsedAt"].clone()
+    };
+    assert_eq!(last_use().await, Value::Null);
+    assert_eq!(last_use().await, "2026-03-05T12:00:00.123Z");
+    app.advance(TimeDelta::seconds(59));
+    app.me(&ada.token).await.expect(200);
+    assert_eq!(last_use().await, "2026-03-05T12:00:00.123Z");
+    app.advance(TimeDelta::seconds(1));
+    app.me(&ada.token).await.expect(200);
+    assert_eq!(last_use().await, "2026-03-05T12:01:00.123Z");
+}
+
+#[tokio::test]
+async fn a_dead_token_is_not_listed() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.advance(TimeDelta::hours(1));
+    let newer = app.log_in(&ada.email, STRONG).await;
+    app.advance(TimeDelta::hours(11));
+    let list = app.get("/users/me/tokens").bearer(&newer).await.json();
+    assert_eq!(ids(&list), [jti(&newer)]);
+}
+
+#[tokio::test]
+async fn a_person_stops_one_token_or_all_others() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let (one, two, three) = (
+        app.log_in(&ada.email, STRONG).await,
+        app.log_in(&ada.email, STRONG).await,
+        app.log_in(&ada.email, STRONG).await,
+    );
+    let path = format!("/users/me/tokens/{}", jti(&one));
+    app.delete(&path).bearer(&ada.token).await.expect(204);
+    app.me(&one).await.refused(401, "TokenInvalid");
+    app.delete(&path).bearer(&ada.token).await.refused(404, "NotFound");
+    app.delete("/users/me/tokens").bearer(&two).await.expect(204);
+    for dead in [&ada.token, &three] {
+        app.me(dead).await.refused(401, "TokenInvalid");
+    }
+    // Also the one in use.
+    app.delete(&format!("/users/me/tokens/{}", jti(&two))).bearer(&two).await.expect(204);
+    app.me(&two).await.refused(401, "TokenInvalid");
+}
+
+#[tokio::test]
+async fn nobody_stops_what_is_not_the_own() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.person("ada").await, app.person("bob").await);
+    for id in [jti(&bob.token).as_str(), "nonsense", "0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11"] {
+        app.delete(&format!("/users/me/tokens/{id}")).bearer(&ada.token).await.refused(404, "NotFound");
+    }
+    app.delete("/users/me/tokens").bearer(&ada.token).await.expect(204);
+    app.me(&bob.token).await.expect(200);
+}
+
+#[tokio::test]
+async fn all_refresh_tokens_of_a_key_end_and_new_ones_are_good() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let (key, other) = (app.client_key(&ada).await, app.client_key(&ada).await);
+    let ((_, first), (_, second), (_, others)) =
+        (app.grant(&key).await, app.grant(&key).await, app.grant(&other).await);
+    app.delete(&format!("/users/me/client-keys/{}/tokens", key.0.to_uppercase())).bearer(&ada.token).await.expect(204);
+    for dead in [&first, &second] {
+        app.grant_by_refresh(dead).await.refused(401, "InvalidRefreshToken");
+    }
+    app.grant_by_refresh(&others).await.expect(200);
+    let (_, fresh) = app.grant(&key).await;
+    app.grant_by_refresh(&fresh).await.expect(200);
+    let bob = app.person("bob").await;
+    for (id, token) in [(key.0.as_str(), &bob.token), ("nonsense", &ada.token)] {
+        app.delete(&format!("/users/me/client-keys/{id}/tokens")).bearer(token).await.refused(404, "NotFound");
+    }
+}

@@ -33,7 +33,7 @@ use crate::data_dir;
 /// How long a start waits for another process to let go of the folder before it refuses.
 const FREED_WITHIN: Duration = Duration::from_millis(1500);
 /// How long a command waits for a server which is just starting.
-const SERVER_WITHIN: Duration = Duration::from_secs(10);
+const SERVER_WITHIN: Duration = Duration::from_secs(30);
 /// How long a command waits for another command to end.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 /// How often something we wait for is looked at.

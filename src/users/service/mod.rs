@@ -1,12 +1,13 @@
 //! The rules: who comes to be a user, what proves what, which password opens the door.
 
+mod account;
+mod email_change;
+mod notices;
 mod passwords;
 mod proof;
+mod reset;
 mod sign_up;
 
-use std::net::IpAddr;
-
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::password::{Hasher, Password};
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::Pool;
 use crate::error::{Code, Error, Problem, Result};
+use crate::events::Events;
 use crate::mail::Mail;
 use crate::random::Random;
 use crate::tokens::Tokens;
@@ -33,17 +35,9 @@ pub struct Users {
     verification: Verification,
     mail: Mail,
     tokens: Tokens,
+    events: Events,
     clock: Clock,
     random: Random,
-}
-
-/// Where a request came from, for the mail that tells of it.
-pub struct Origin(pub Option<IpAddr>);
-
-impl Origin {
-    fn text(&self) -> Option<String> {
-        self.0.map(|address| address.to_string())
-    }
 }
 
 impl Users {
@@ -56,6 +50,7 @@ impl Users {
         verification: Verification,
         mail: Mail,
         tokens: Tokens,
+        events: Events,
         clock: Clock,
         random: Random,
     ) -> Self {
@@ -67,6 +62,7 @@ impl Users {
             verification,
             mail,
             tokens,
+            events,
             clock,
             random,
         }
@@ -144,7 +140,17 @@ fn weak(field: &str, reason: String) -> Error {
     Error::invalid(Code::WeakPassword, Problem::new(field, reason))
 }
 
-/// An instant as a mail shows it.
-fn minute(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%d %H:%M UTC").to_string()
+/// Whether `login`, from the path of a request, means this user.
+fn is_named_by(user: &User, login: &Login) -> bool {
+    match login {
+        Login::Id(id) => *id == user.id,
+        Login::Email(email) => user.email_canonical.as_deref() == Some(email.canonical()),
+        Login::Name(name) => user.login_name.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(name.as_str())),
+        Login::Nobody => false,
+    }
+}
+
+/// A read-only user may read, log in and out, and change the own password.
+fn refuse_read_only(user: &User) -> Result<()> {
+    if user.read_only { Err(Code::Forbidden.into()) } else { Ok(()) }
 }

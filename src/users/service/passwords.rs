@@ -3,10 +3,14 @@
 use uuid::Uuid;
 
 use super::{Users, weak};
+use crate::clock::minute;
 use crate::error::{Code, Error, Problem, Result};
 use crate::events::Draft;
+use crate::mail::Letter;
+use crate::origin::Origin;
 use crate::users::password::Password;
 use crate::users::{BlockCause, Login, State, User, email, store};
+use crate::verification::Purpose;
 
 impl Users {
     /// Who it is that logs in with this password, through whichever door.
@@ -98,31 +102,61 @@ impl Users {
             return Err(Code::UserBlocked.into());
         }
         self.judge_new(&user, activation, new)?;
-        self.set_password(&user, new, None).await?.ok_or_else(|| Code::InvalidCredentials.into())
+        self.set_password(&user, new, None, None).await?.ok_or_else(|| Code::InvalidCredentials.into())
     }
 
-    /// Changes the password of a user who knows the old one. Every other account token dies; `keep` lives.
-    pub async fn change_password(&self, user: &User, keep: Uuid, old: &Password, new: &Password) -> Result<User> {
-        let wrong = || Error::invalid(Code::InvalidPassword, Problem::new("oldPassword", "is wrong"));
-        if old.is_too_long() || !self.hasher.verify(old, Some(&user.password_hash)).await? {
-            return Err(wrong());
-        }
+    /// Changes the password of a user who knows the old one. Every other account token dies; `keep` lives. The owner is
+    /// told.
+    pub async fn change_password(
+        &self,
+        user: &User,
+        keep: Uuid,
+        old: &Password,
+        new: &Password,
+        origin: &Origin,
+    ) -> Result<User> {
+        self.confirm_password(user, "oldPassword", old).await?;
         self.judge_new(user, old, new)?;
+        let at = minute(self.clock.now());
+        let notice = Letter::PasswordChanged { at, from: origin.from(), is_reset: false };
         // Somebody who changed it meanwhile has made `old` wrong.
-        self.set_password(user, new, Some(keep)).await?.ok_or_else(wrong)
+        let changed = self.set_password(user, new, Some(keep), Some(&notice)).await?;
+        changed.ok_or_else(|| wrong_password("oldPassword"))
+    }
+
+    /// Asks a user who carries a live token for the password once more, before something that a stolen token must not do.
+    ///
+    /// # Errors
+    /// `InvalidPassword`, which names `field`.
+    pub(super) async fn confirm_password(&self, user: &User, field: &str, password: &Password) -> Result<()> {
+        if password.is_too_long() || !self.hasher.verify(password, Some(&user.password_hash)).await? {
+            return Err(wrong_password(field));
+        }
+        Ok(())
     }
 
     fn judge_new(&self, user: &User, old: &Password, new: &Password) -> Result<()> {
         if new.expose() == old.expose() {
             return Err(weak("newPassword", "it is the old password".into()));
         }
+        self.judge_about(user, new)
+    }
+
+    /// Judges a new password of this user by the rule.
+    pub(super) fn judge_about(&self, user: &User, new: &Password) -> Result<()> {
         let known = user.email.as_deref().map(email::local_part);
         let known = known.into_iter().chain(user.display_name.as_deref()).chain(user.login_name.as_deref());
         self.rule.judge(new, known).map_err(|reason| weak("newPassword", reason))
     }
 
     /// `None` when the password is not the one that was checked any more.
-    async fn set_password(&self, user: &User, new: &Password, keep: Option<Uuid>) -> Result<Option<User>> {
+    async fn set_password(
+        &self,
+        user: &User,
+        new: &Password,
+        keep: Option<Uuid>,
+        notice: Option<&Letter>,
+    ) -> Result<Option<User>> {
         let hash = self.hasher.hash(new).await?;
         let mut tx = self.pool.begin().await?;
         let now = self.clock.now();
@@ -130,8 +164,18 @@ impl Users {
             return Ok(None);
         };
         self.tokens.revoke_others(&mut tx, user.id, keep, version).await?;
+        // Whoever has an older mail must not undo this.
+        self.verification.withdraw(&mut tx, user.id, Purpose::PasswordReset).await?;
+        if let Some(notice) = notice {
+            self.notify(&mut tx, user, notice).await?;
+        }
         let user = store::find(&mut tx, user.id).await?;
         tx.commit().await?;
+        self.mail.wake();
         Ok(user)
     }
+}
+
+fn wrong_password(field: &str) -> Error {
+    Error::invalid(Code::InvalidPassword, Problem::new(field, "is wrong"))
 }

@@ -2,14 +2,15 @@
 
 use sqlx::PgConnection;
 
-use super::{Origin, Users, minute};
+use super::{Users, is_named_by};
+use crate::clock::minute;
 use crate::db;
 use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
 use crate::secret::PlainSecret;
 use crate::users::{Login, User, UserId, email, store};
-use crate::verification::{Purpose, Verification};
+use crate::verification::Purpose;
 
 impl Users {
     /// Proves the e-mail of the user whom `login` names by the token of a mail. The first who proves an address keeps
@@ -80,38 +81,27 @@ impl Users {
         let mut tx = self.pool.begin().await?;
         let Some(user) = self.find_by_login(&mut tx, login).await? else { return Ok(()) };
         draft.concerns(user.id);
-        if !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now()) {
-            self.ask_for_proof(&mut tx, &user).await?;
+        let is_due = !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now());
+        // Without its mail the token is worth nothing: both or none.
+        if is_due && self.ask_for_proof(&mut tx, &user).await? {
             tx.commit().await?;
             self.mail.wake();
         }
         Ok(())
     }
 
-    /// Queues the mail that asks for the proof of an e-mail; nothing to do for a user without one.
-    pub(super) async fn ask_for_proof(&self, tx: &mut PgConnection, user: &User) -> Result<()> {
-        let (Some(given), Some(canonical)) = (&user.email, &user.email_canonical) else { return Ok(()) };
-        let dies_at = user.dies_at();
-        let token = self.verification.issue(tx, user.id, Purpose::EmailVerification, dies_at).await?;
-        let end = self.clock.now() + Verification::LIFETIME;
+    /// Queues the mail that asks for the proof of an e-mail; `false` when the caps stopped it, or there is no e-mail.
+    pub(super) async fn ask_for_proof(&self, tx: &mut PgConnection, user: &User) -> Result<bool> {
+        let (Some(given), Some(canonical)) = (&user.email, &user.email_canonical) else { return Ok(false) };
+        let issued = self.verification.issue(tx, user.id, Purpose::EmailVerification, user.dies_at()).await?;
         let letter = Letter::Verification {
             user_id: user.id.to_string(),
-            token: token.expose().to_owned(),
+            token: issued.token.expose().to_owned(),
             signed_up_at: minute(user.created_at),
             // Of the sign-up, not of whoever asks for another mail: who reads it must see whose account it proves.
-            signed_up_from: Origin(user.signed_up_from).text(),
-            expires_at: minute(dies_at.map_or(end, |death| death.min(end))),
+            signed_up_from: user.signed_up_from.map(|address| address.to_string()),
+            expires_at: minute(issued.expires_at),
         };
         self.mail.queue(tx, user.id, &email::mailbox(given, canonical), &letter).await
-    }
-}
-
-/// Whether `login`, from the path of a request, means this user.
-fn is_named_by(user: &User, login: &Login) -> bool {
-    match login {
-        Login::Id(id) => *id == user.id,
-        Login::Email(email) => user.email_canonical.as_deref() == Some(email.canonical()),
-        Login::Name(name) => user.login_name.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(name.as_str())),
-        Login::Nobody => false,
     }
 }

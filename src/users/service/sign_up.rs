@@ -3,11 +3,13 @@
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 
-use super::{Origin, Users, minute, weak};
+use super::{Users, weak};
+use crate::clock::minute;
 use crate::db;
 use crate::error::{Code, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
+use crate::origin::Origin;
 use crate::users::password::Password;
 use crate::users::{AccessLevel, BillingAddress, DisplayName, EmailAddress, EntityType, LoginName, User, UserId};
 use crate::users::{email, store};
@@ -18,7 +20,7 @@ const ACTIVATION_PASSWORD_LENGTH: usize = 16;
 /// Life of an activation password.
 const ACTIVATION_LIFETIME: TimeDelta = TimeDelta::days(7);
 
-/// How often the owner of an address is told that somebody tried to sign up with it.
+/// How often the owner of an address is told that somebody tried to use it.
 const TAKEN_NOTICE_PAUSE: TimeDelta = TimeDelta::days(1);
 
 /// What a person gives to sign up.
@@ -64,7 +66,7 @@ impl Users {
         let user = User {
             email: Some(sign_up.email.given().to_owned()),
             email_canonical: Some(sign_up.email.canonical().to_owned()),
-            signed_up_from: origin.0,
+            signed_up_from: origin.address,
             display_name: Some(sign_up.display_name.as_str().to_owned()),
             entity_type: sign_up.entity_type,
             billing_address: sign_up.billing_address,
@@ -77,7 +79,11 @@ impl Users {
         match store::find_holder(&mut tx, sign_up.email.canonical()).await? {
             None => {
                 store::insert(&mut tx, &user).await?;
-                self.ask_for_proof(&mut tx, &user).await?;
+                if !self.ask_for_proof(&mut tx, &user).await? {
+                    // Nobody could ever prove it: it is stored nowhere, and the answer is the same.
+                    tx.rollback().await?;
+                    return Ok(user);
+                }
                 draft.concerns(user.id);
             }
             Some(owner) => {
@@ -133,14 +139,15 @@ impl Users {
         Ok((user, activation))
     }
 
-    async fn tell_owner(&self, tx: &mut PgConnection, owner: UserId, origin: &Origin) -> Result<()> {
-        let letter = Letter::AddressTaken { signed_up_at: minute(self.clock.now()), signed_up_from: origin.text() };
+    /// Tells the owner of an address that somebody else tried to use it; at most once a day.
+    pub(super) async fn tell_owner(&self, tx: &mut PgConnection, owner: UserId, origin: &Origin) -> Result<()> {
+        let letter = Letter::AddressTaken { signed_up_at: minute(self.clock.now()), signed_up_from: origin.from() };
         // The lock makes "at most one a day" true for strangers who try at the same moment, too.
         let Some(owner) = store::find_for_update(tx, owner).await? else { return Ok(()) };
         let (Some(given), Some(canonical)) = (&owner.email, &owner.email_canonical) else { return Ok(()) };
         if self.mail.was_sent_within(tx, owner.id, &letter, TAKEN_NOTICE_PAUSE).await? {
             return Ok(());
         }
-        self.mail.queue(tx, owner.id, &email::mailbox(given, canonical), &letter).await
+        self.mail.queue(tx, owner.id, &email::mailbox(given, canonical), &letter).await.map(drop)
     }
 }

@@ -23,8 +23,9 @@ async fn a_new_folder_is_soon_ready_and_an_existing_one_sooner() {
     let existing = began.elapsed();
     println!("new: {new:?}, stop: {stopped:?}, existing: {existing:?}");
     assert_eq!(ask(second.url(), "SELECT what FROM kept").await, "still here");
-    assert!(new < Duration::from_secs(10), "{new:?}");
-    assert!(existing < Duration::from_secs(3), "{existing:?}");
+    // A tenth of this on a machine of its own.
+    assert!(new < Duration::from_secs(30), "{new:?}");
+    assert!(existing < Duration::from_secs(15), "{existing:?}");
     second.stop().await;
 }
 
@@ -38,7 +39,7 @@ async fn stopping_is_clean_and_final() {
     let _client = connect(&url).await.unwrap();
     let began = Instant::now();
     embedded.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert!(began.elapsed() < Duration::from_secs(15));
     assert!(place.log().contains("database system is shut down"));
     assert_eq!(place.postmaster(), None);
     until("the shells are gone", async || processes_of(&place.data_dir()).is_empty()).await;
@@ -61,7 +62,7 @@ async fn a_postgres_which_does_not_end_is_killed() {
     kill(postmaster, Signal::SIGSTOP).unwrap();
     let began = Instant::now();
     embedded.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     until("Postgres is gone", async || processes_of(&place.data_dir()).is_empty()).await;
     let embedded = place.start().await;
     embedded.stop().await;

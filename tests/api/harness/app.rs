@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bloq_accounts::app::{App, Workers};
 use bloq_accounts::clock::Clock;
 use bloq_accounts::config::{Config, Overrides};
-use bloq_accounts::events::Partitions;
+use bloq_accounts::events::{Eraser, Partitions};
+use bloq_accounts::last_use::LastUses;
 use bloq_accounts::mail::Courier;
 use bloq_accounts::random::Random;
 use bloq_accounts::server::Door;
@@ -31,6 +32,8 @@ pub struct TestApp {
     pub config: Config,
     courier: Courier,
     sweeper: bloq_accounts::sweeper::Sweeper,
+    eraser: Eraser,
+    last_uses: LastUses,
     client: reqwest::Client,
     stop: CancellationToken,
     running: [JoinHandle<()>; 2],
@@ -96,7 +99,7 @@ impl TestApp {
     }
 
     async fn run(config: Config, clock: Clock, database: Arc<Database>, folder: Arc<TempDir>) -> Self {
-        let (app, Workers { writer, courier, sweeper, partitions }) =
+        let (app, Workers { writer, courier, sweeper, partitions, eraser, last_uses }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
         let stop = CancellationToken::new();
         let mut door = Door::open(&config.server, stop.clone()).await.expect("a free port");
@@ -112,6 +115,8 @@ impl TestApp {
         Self {
             app,
             partitions,
+            eraser,
+            last_uses,
             address,
             clock,
             config,
@@ -139,6 +144,10 @@ impl TestApp {
 
     pub fn put(&self, path: &str) -> Call {
         self.call(Method::PUT, path)
+    }
+
+    pub fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
     }
 
     pub fn delete(&self, path: &str) -> Call {
@@ -180,6 +189,16 @@ impl TestApp {
     /// Does what the sweeper does every minute.
     pub async fn sweep(&self) {
         self.sweeper.step().await.expect("the sweeper works");
+    }
+
+    /// Does what the eraser does until nothing is due.
+    pub async fn erase(&self) {
+        while self.eraser.step().await.expect("the eraser works").is_zero() {}
+    }
+
+    /// Does what the worker for last uses does twice a second.
+    pub async fn write_last_uses(&self) {
+        self.last_uses.step().await.expect("the worker for last uses works");
     }
 
     /// Runs a statement of the test's own, for states that no route of this door makes.

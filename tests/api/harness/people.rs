@@ -55,6 +55,42 @@ impl TestApp {
         self.get("/users/me").bearer(token)
     }
 
+    /// Asks for a new password, as somebody who forgot the old one.
+    pub fn forget_password(&self, email: &str) -> Call {
+        self.post("/users/password-reset").json(&json!({"email": email}))
+    }
+
+    /// Sets a new password with a token of a mail.
+    pub fn reset_password(&self, user: &str, token: &str, new: &str) -> Call {
+        self.put(&format!("/users/{user}/password/{token}")).json(&json!({"newPassword": new}))
+    }
+
+    /// Asks for another e-mail.
+    pub fn change_email(&self, token: &str, email: &str, password: &str) -> Call {
+        self.put("/users/me/email").bearer(token).json(&json!({"email": email, "password": password}))
+    }
+
+    /// Confirms another e-mail with a token of a mail.
+    pub fn confirm_email(&self, user: &str, token: &str) -> Call {
+        self.put(&format!("/users/{user}/email/{token}"))
+    }
+
+    /// Changes the profile by a merge patch.
+    pub fn change_profile(&self, token: &str, patch: &Value) -> Call {
+        self.patch("/users/me").bearer(token).json(patch)
+    }
+
+    /// Deletes the account of whoever bears this token.
+    pub fn leave(&self, token: &str, password: &str) -> Call {
+        self.delete("/users/me").bearer(token).json(&json!({"password": password}))
+    }
+
+    /// The subject of the newest mail to this address; everything due is sent first.
+    pub async fn newest_subject(&self, email: &str) -> String {
+        self.deliver_mail().await;
+        self.mailbox().to(email).pop().map(|letter| letter.subject).unwrap_or_default()
+    }
+
     /// Asks for client tokens with client keys.
     pub fn grant_by_keys(&self, id: &str, secret: &str) -> Call {
         let body = json!({"grantType": "clientCredentials", "clientId": id, "clientSecret": secret});

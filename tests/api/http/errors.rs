@@ -83,9 +83,9 @@ async fn a_path_with_another_method_says_what_it_takes() {
     for (method, path, allowed) in [
         ("PATCH", "/users", &["POST"][..]),
         ("GET", "/users", &["POST"]),
-        ("POST", "/users/me", &["GET", "HEAD"]),
+        ("POST", "/users/me", &["DELETE", "GET", "HEAD", "PATCH"]),
         ("PUT", "/users/me/client-keys", &["GET", "HEAD", "POST"]),
-        ("GET", "/users/me/client-keys/x", &["DELETE"]),
+        ("GET", "/users/me/client-keys/x", &["DELETE", "PATCH"]),
         ("POST", "/users/me/password", &["PUT"]),
         ("GET", "/users/x/token", &["POST"]),
         ("POST", "/users/x/token/y", &["PUT"]),

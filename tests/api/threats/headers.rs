@@ -76,5 +76,5 @@ async fn a_method_in_a_header_overrides_nothing() {
     let path = format!("/users/me/client-keys/{id}");
     app.post(&path).bearer(&ada.token).header("x-http-method-override", "DELETE").await.expect(405);
     let list = app.get("/users/me/client-keys").bearer(&ada.token).await.json();
-    assert_eq!(list, json!([{"id": id, "createdAt": list[0]["createdAt"]}]));
+    assert_eq!((&list[0]["id"], list.as_array().map(Vec::len)), (&json!(id), Some(1)));
 }

@@ -25,6 +25,7 @@ async fn an_invited_user_chooses_a_password() {
             "displayName": "ada",
             "entityType": "individual",
             "billingAddress": null,
+            "notifications": {"passwordChanged": true, "emailChanged": true, "newClientKey": true, "newLogIn": true},
             "createdAt": "2026-03-05T12:00:00.123Z",
             "updatedAt": "2026-03-05T13:00:00.123Z",
             "verifiedAt": "2026-03-05T13:00:00.123Z",

@@ -2,8 +2,13 @@
 
 mod activation;
 mod address;
+mod change_profile;
+mod deletion;
+mod email_change;
 mod new_password;
+mod notices;
 mod password;
 mod profile;
+mod reset;
 mod sign_up;
 mod unproved;

@@ -20,6 +20,7 @@ async fn a_person_sees_the_own_profile() {
             "displayName": "Somebody",
             "entityType": "individual",
             "billingAddress": null,
+            "notifications": {"passwordChanged": true, "emailChanged": true, "newClientKey": true, "newLogIn": true},
             "createdAt": "2026-03-05T12:00:00.123Z",
             "updatedAt": "2026-03-05T12:00:00.123Z",
             "verifiedAt": "2026-03-05T12:00:00.123Z",

@@ -1,0 +1,210 @@
+//! `GET /users/me/export`
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use http_body_util::channel::{Channel, Sender};
+use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::{Export, Holdings};
+use crate::app::App;
+use crate::client_keys::http::ClientKeyView;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::events::EventId;
+use crate::events::http::EventView;
+use crate::events::layer::Streamed;
+use crate::http::extract::Caller;
+use crate::http::openapi::{Anywhere, NeedsAccount};
+use crate::tokens::http::TokenView;
+use crate::users::http::ProfileView;
+use crate::users::{AccessLevel, BlockCause, UserId};
+use crate::verification::Purpose;
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(export))
+}
+
+/// Everything we hold about a user.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ExportView {
+    profile: ProfileView,
+    account: AccountView,
+    /// Live ones, newest first.
+    account_tokens: Vec<TokenView>,
+    client_keys: Vec<ClientKeyView>,
+    /// Tokens that were sent by mail and are not over yet, or proved the e-mail.
+    one_time_tokens: Vec<OneTimeTokenView>,
+    /// Of the last week; what they said is not kept.
+    mails: Vec<MailView>,
+    /// All of them, oldest first.
+    events: Vec<EventView>,
+}
+
+/// What the profile does not show.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AccountView {
+    #[schema(example = "ada")]
+    login_name: Option<String>,
+    /// `authorized` or `admin`
+    #[schema(example = "authorized")]
+    access_level: &'static str,
+    #[schema(example = false)]
+    read_only: bool,
+    /// `admin` or `failures`
+    #[schema(example = "failures")]
+    blocked_by: Option<&'static str>,
+    #[schema(example = 0)]
+    failed_login_attempts: i32,
+    activated_at: Option<Timestamp>,
+    activation_expires_at: Option<Timestamp>,
+}
+
+/// A one-time token, without the token.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OneTimeTokenView {
+    #[schema(example = "passwordReset")]
+    purpose: &'static str,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    used_at: Option<Timestamp>,
+    /// The address it proves, where that is not the user's yet.
+    #[schema(example = "ada.king@example.com")]
+    email: Option<String>,
+}
+
+/// A mail, without its text.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct MailView {
+    #[schema(example = "verification")]
+    template: String,
+    #[schema(example = "ada@example.com")]
+    recipient: String,
+    created_at: Timestamp,
+    sent_at: Option<Timestamp>,
+    failed_at: Option<Timestamp>,
+}
+
+impl ExportView {
+    /// As the bearer of the token `current` sees it.
+    fn new(holdings: Holdings, current: Uuid) -> Self {
+        let user = &holdings.user;
+        let account = AccountView {
+            login_name: user.login_name.clone(),
+            access_level: match user.access_level {
+                AccessLevel::Authorized => "authorized",
+                AccessLevel::Admin => "admin",
+            },
+            read_only: user.read_only,
+            blocked_by: user.block_cause.map(|cause| match cause {
+                BlockCause::Admin => "admin",
+                BlockCause::Failures => "failures",
+            }),
+            failed_login_attempts: user.failed_login_attempts,
+            activated_at: user.activated_at.map(Timestamp::from),
+            activation_expires_at: user.activation_expires_at.map(Timestamp::from),
+        };
+        let one_time_tokens = holdings.one_time_tokens.into_iter().map(|token| OneTimeTokenView {
+            purpose: match token.purpose {
+                Purpose::EmailVerification => "emailVerification",
+                Purpose::PasswordReset => "passwordReset",
+                Purpose::EmailChange => "emailChange",
+            },
+            created_at: token.created_at.into(),
+            expires_at: token.expires_at.into(),
+            used_at: token.used_at.map(Timestamp::from),
+            email: token.email,
+        });
+        let mails = holdings.mails.into_iter().map(|mail| MailView {
+            template: mail.template,
+            recipient: mail.recipient,
+            created_at: mail.created_at.into(),
+            sent_at: mail.sent_at.map(Timestamp::from),
+            failed_at: mail.failed_at.map(Timestamp::from),
+        });
+        let account_tokens = holdings.account_tokens.into_iter().map(|token| TokenView::new(token, current));
+        Self {
+            account,
+            account_tokens: account_tokens.collect(),
+            client_keys: holdings.client_keys.into_iter().map(ClientKeyView::from).collect(),
+            one_time_tokens: one_time_tokens.collect(),
+            mails: mails.collect(),
+            events: Vec::new(),
+            profile: holdings.user.into(),
+        }
+    }
+}
+
+/// Everything we hold about the caller
+///
+/// Written while it is read, however many events there are. An answer that ends before its last brace is not whole: ask
+/// again.
+#[utoipa::path(
+    get,
+    path = "/users/me/export",
+    tag = "Users",
+    responses(
+        Anywhere,
+        (status = 200, description = "All of it", body = ExportView),
+        NeedsAccount,
+    ),
+    security(("account" = [])),
+)]
+async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<Response> {
+    let user = caller.user.id;
+    let view = ExportView::new(export.gather(user).await?, caller.token_id);
+    let whole = serde_json::to_string(&view).map_err(anyhow::Error::from)?;
+    // The list of events is the last member, and empty: they follow where it was opened.
+    let Some(head) = whole.strip_suffix("]}") else {
+        return Err(anyhow::anyhow!("an export does not end with its events").into());
+    };
+    let (sender, body) = Channel::<Bytes, axum::Error>::new(1);
+    // Its own event comes after this id, and is not a part of what it exports.
+    let end = export.end_of_events();
+    tokio::spawn(send(export, user, head.to_owned(), end, sender));
+    let headers =
+        [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"bloq-account.json\"")];
+    let mut response = (headers, Body::new(body)).into_response();
+    response.extensions_mut().insert(Streamed);
+    Ok(response)
+}
+
+/// Writes the head, the events page by page, and the end; stops when nobody reads any more.
+async fn send(export: Export, user: UserId, head: String, end: EventId, mut sender: Sender<Bytes, axum::Error>) {
+    let (mut piece, mut last) = (head, EventId(Uuid::nil()));
+    loop {
+        let events = match export.next_events(user, last, end).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(%error, "an export could not be finished");
+                sender.abort(axum::Error::new(error));
+                return;
+            }
+        };
+        if events.is_empty() {
+            break;
+        }
+        for event in events {
+            let separator = if last.0.is_nil() { "" } else { "," };
+            last = EventId(event.id);
+            let event = serde_json::to_string(&EventView::from(event)).unwrap_or_else(|_| "null".into());
+            piece.push_str(separator);
+            piece.push_str(&event);
+        }
+        if sender.send_data(std::mem::take(&mut piece).into()).await.is_err() {
+            return;
+        }
+    }
+    piece.push_str("]}");
+    // Whoever is gone by now does not need the end.
+    let _ = sender.send_data(piece.into()).await;
+}

@@ -1,0 +1,66 @@
+//! Gathers what the rooms hold.
+
+use crate::client_keys::{ClientKey, ClientKeys};
+use crate::error::{Code, Result};
+use crate::events::{Event, EventId, Events, Filter};
+use crate::mail::{Mail, SentMail};
+use crate::tokens::{AccountToken, Tokens};
+use crate::users::{User, UserId, Users};
+use crate::verification::{Kept, Verification};
+
+/// Asks every room.
+#[derive(Clone)]
+pub struct Export {
+    /// The users.
+    pub users: Users,
+    /// The client keys.
+    pub client_keys: ClientKeys,
+    /// One-time tokens.
+    pub verification: Verification,
+    /// The outbox.
+    pub mail: Mail,
+    /// Account tokens.
+    pub tokens: Tokens,
+    /// The events.
+    pub events: Events,
+}
+
+/// All about a user but the events, of which there may be millions.
+pub struct Holdings {
+    /// The row of the user.
+    pub user: User,
+    /// Live account tokens, newest first.
+    pub account_tokens: Vec<AccountToken>,
+    /// Client keys, newest first.
+    pub client_keys: Vec<ClientKey>,
+    /// One-time tokens, oldest first.
+    pub one_time_tokens: Vec<Kept>,
+    /// Mails of the last week, oldest first.
+    pub mails: Vec<SentMail>,
+}
+
+impl Export {
+    /// Everything but the events.
+    pub async fn gather(&self, user: UserId) -> Result<Holdings> {
+        let user = self.users.find(user).await?.ok_or(Code::TokenInvalid)?;
+        Ok(Holdings {
+            account_tokens: self.tokens.list_account(user.id, user.token_version).await?,
+            client_keys: self.client_keys.list(user.id).await?,
+            one_time_tokens: self.verification.list(user.id).await?,
+            mails: self.mail.list(user.id).await?,
+            user,
+        })
+    }
+
+    /// An id that no event has yet and later ones are greater than: where an export ends that begins now.
+    pub fn end_of_events(&self) -> EventId {
+        EventId(self.events.next_id())
+    }
+
+    /// The user's next events between these two, oldest first; none when there are no more.
+    pub async fn next_events(&self, user: UserId, after: EventId, before: EventId) -> Result<Vec<Event>> {
+        let limit = Some(Events::GREATEST_LIMIT);
+        let filter = Filter { after: Some(after), before: Some(before), limit, ..Filter::default() };
+        Ok(self.events.list(user, &filter).await?.events)
+    }
+}

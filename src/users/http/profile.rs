@@ -1,0 +1,154 @@
+//! `GET`, `PATCH` and `DELETE /users/me`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::ProfileView;
+use crate::change::Change;
+use crate::error::Result;
+use crate::http::error::ErrorBody;
+use crate::http::extract::{Caller, JsonBody, MergePatch};
+use crate::http::fields::Fields;
+use crate::http::openapi::{Anywhere, BadJson, NeedsAccount};
+use crate::users::{
+    BillingAddress, BillingAddressChange, Country, DisplayName, EntityType, Notifications, NotificationsChange,
+    ProfileChange, ShortText, Users,
+};
+
+/// The profile of the caller
+#[utoipa::path(
+    get,
+    path = "/users/me",
+    tag = "Users",
+    responses(
+        Anywhere,
+        (status = 200, description = "The profile", body = ProfileView),
+        NeedsAccount,
+    ),
+    security(("account" = [])),
+)]
+pub(super) async fn me(Caller(caller): Caller) -> Json<ProfileView> {
+    Json(caller.user.into())
+}
+
+/// A JSON merge patch of a profile.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
+struct ProfilePatch {
+    /// Cannot be removed.
+    #[schema(example = "Ada King", min_length = 1, max_length = 200, nullable = false)]
+    display_name: Option<String>,
+    /// `null` means `individual`.
+    entity_type: Option<EntityType>,
+    billing_address: Option<BillingAddress>,
+    /// `null` means all of them, also member by member.
+    notifications: Option<Notifications>,
+}
+
+/// Change the profile
+///
+/// A JSON merge patch (RFC 7396): what is absent stays, `null` removes. The e-mail has a route of its own.
+#[utoipa::path(
+    patch,
+    path = "/users/me",
+    tag = "Users",
+    request_body(content(
+        (ProfilePatch = "application/merge-patch+json"),
+        (ProfilePatch = "application/json"),
+    )),
+    responses(
+        Anywhere,
+        (status = 200, description = "The profile as it is now", body = ProfileView),
+        BadJson, NeedsAccount,
+    ),
+    security(("account" = [])),
+)]
+pub(super) async fn change_profile(
+    State(users): State<Users>,
+    Caller(caller): Caller,
+    MergePatch(mut body): MergePatch,
+) -> Result<Json<ProfileView>> {
+    let display_name = match body.change("displayName", DisplayName::parse) {
+        Change::Keep => None,
+        Change::Set(name) => Some(name),
+        Change::Remove => {
+            body.note("displayName", Err("cannot be removed".into()));
+            None
+        }
+    };
+    let change = ProfileChange {
+        display_name,
+        entity_type: body.change("entityType", EntityType::parse),
+        billing_address: body.change_object("billingAddress", billing_address_change),
+        notifications: body.change_object("notifications", notifications_change),
+    };
+    if !body.is_fine() {
+        return Err(body.into_error());
+    }
+    Ok(Json(users.change_profile(&caller.user, change).await?.into()))
+}
+
+pub(super) fn billing_address(fields: &mut Fields) -> BillingAddress {
+    BillingAddress {
+        address: fields.optional("address", ShortText::parse).map(|text| text.0),
+        zip_code: fields.optional("zipCode", ShortText::parse).map(|text| text.0),
+        state: fields.optional("state", ShortText::parse).map(|text| text.0),
+        country: fields.optional("country", Country::parse).map(|country| country.0),
+    }
+}
+
+fn billing_address_change(fields: &mut Fields) -> BillingAddressChange {
+    BillingAddressChange {
+        address: fields.change("address", ShortText::parse).map(|text| text.0),
+        zip_code: fields.change("zipCode", ShortText::parse).map(|text| text.0),
+        state: fields.change("state", ShortText::parse).map(|text| text.0),
+        country: fields.change("country", Country::parse).map(|country| country.0),
+    }
+}
+
+fn notifications_change(fields: &mut Fields) -> NotificationsChange {
+    NotificationsChange {
+        password_changed: fields.change_flag("passwordChanged"),
+        email_changed: fields.change_flag("emailChanged"),
+        new_client_key: fields.change_flag("newClientKey"),
+        new_log_in: fields.change_flag("newLogIn"),
+    }
+}
+
+/// The password once more.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
+struct DeleteRequest {
+    #[schema(example = "Analytical Engine 1843", format = Password)]
+    password: String,
+}
+
+/// Delete the account
+///
+/// With everything that belongs to it. What happened stays in the events under an id that means nobody any more.
+#[utoipa::path(
+    delete,
+    path = "/users/me",
+    tag = "Users",
+    request_body = DeleteRequest,
+    responses(
+        Anywhere,
+        (status = 204, description = "It is gone"),
+        BadJson, NeedsAccount,
+        (status = 409, description = "`LastAdmin`", body = ErrorBody),
+    ),
+    security(("account" = [])),
+)]
+pub(super) async fn delete_account(
+    State(users): State<Users>,
+    Caller(caller): Caller,
+    JsonBody(mut body): JsonBody,
+) -> Result<StatusCode> {
+    let password = body.password("password");
+    let (Some(password), true) = (&password, body.is_fine()) else { return Err(body.into_error()) };
+    users.delete(&caller.user, password).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,112 @@
+//! Another e-mail: asked for with the password, proved by a token that travels to it.
+
+use super::{Users, is_named_by, refuse_read_only};
+use crate::clock::minute;
+use crate::db;
+use crate::error::{Code, Error, Result};
+use crate::events::Draft;
+use crate::mail::Letter;
+use crate::origin::Origin;
+use crate::secret::PlainSecret;
+use crate::users::password::Password;
+use crate::users::{BlockCause, EmailAddress, Login, User, email, store};
+use crate::verification::{NewEmail, Purpose};
+
+impl Users {
+    /// Mails a token to the new address, and an announcement to the old one. A taken address is answered alike, and its
+    /// owner is told (decisions.md section 2). A later wish voids an earlier one.
+    pub async fn ask_for_email(
+        &self,
+        caller: &User,
+        email: &EmailAddress,
+        password: &Password,
+        origin: &Origin,
+    ) -> Result<()> {
+        refuse_read_only(caller)?;
+        self.confirm_password(caller, "password", password).await?;
+        let mut tx = self.pool.begin().await?;
+        match store::find_holder(&mut tx, email.canonical()).await? {
+            Some(owner) if owner.id != caller.id => {
+                // No other user's row is locked here: two who want each other's address must not wait for each other.
+                self.verification.withdraw(&mut tx, caller.id, Purpose::EmailChange).await?;
+                self.tell_owner(&mut tx, owner.id, origin).await?;
+            }
+            _ => {
+                // One wish of a user at a time, or two at once would both leave a token.
+                self.lock(&mut tx, caller.id).await?;
+                let new = NewEmail { given: email.given().to_owned(), canonical: email.canonical().to_owned() };
+                let issued = self.verification.issue_for_email(&mut tx, caller.id, &new).await?;
+                let letter = Letter::EmailChange {
+                    user_id: caller.id.to_string(),
+                    token: issued.token.expose().to_owned(),
+                    asked_at: minute(self.clock.now()),
+                    asked_from: origin.from(),
+                    expires_at: minute(issued.expires_at),
+                };
+                let mailbox = email::mailbox(&new.given, &new.canonical);
+                self.mail.queue(&mut tx, caller.id, &mailbox, &letter).await?;
+            }
+        }
+        // The same whether the address is taken or not: the old mailbox must not tell.
+        let letter = Letter::EmailChangeAsked {
+            at: minute(self.clock.now()),
+            from: origin.from(),
+            new_email: email.given().to_owned(),
+        };
+        self.notify(&mut tx, caller, &letter).await?;
+        tx.commit().await?;
+        self.mail.wake();
+        Ok(())
+    }
+
+    /// Makes the address that the token carries the user's e-mail, proved. The old address is told.
+    ///
+    /// # Errors
+    /// `InvalidToken` for a token that is unknown, used, voided or over, and for an address that became somebody else's
+    /// meanwhile; `UserBlocked`.
+    pub async fn confirm_email(
+        &self,
+        login: &Login,
+        token: &PlainSecret,
+        origin: &Origin,
+        draft: &Draft,
+    ) -> Result<User> {
+        let refused = || Error::from(Code::InvalidToken);
+        let purpose = Purpose::EmailChange;
+        let mut tx = self.pool.begin().await?;
+        let claim = self.verification.find(&mut tx, token, purpose).await?;
+        let user = match &claim {
+            Some(claim) => store::find(&mut tx, claim.user).await?,
+            None => self.find_by_login(&mut tx, login).await?,
+        };
+        let user = user.filter(|user| is_named_by(user, login)).ok_or_else(refused)?;
+        draft.concerns(user.id);
+        let new = claim.and_then(|claim| claim.new_email).ok_or_else(refused)?;
+
+        store::lock_email(&mut tx, &new.canonical).await?;
+        let before = store::find_for_update(&mut tx, user.id).await?.ok_or_else(refused)?;
+        if before.block_cause == Some(BlockCause::Admin) {
+            return Err(Code::UserBlocked.into());
+        }
+        if !self.verification.consume(&mut tx, token, user.id, purpose).await? {
+            return Err(refused());
+        }
+        // Asked first, because a violated constraint would be written to the log of Postgres, address and all.
+        if store::find_holder(&mut tx, &new.canonical).await?.is_some_and(|holder| holder.id != user.id) {
+            return Err(refused());
+        }
+        let now = self.clock.now();
+        let updated = store::update_email(&mut tx, user.id, &new.given, &new.canonical, now).await;
+        db::on_constraint(updated, &[("users_email_key", Code::InvalidToken)])?;
+        store::delete_other_claimants(&mut tx, user.id, &new.canonical).await?;
+        // What was mailed to the old address opens nothing any more.
+        self.verification.withdraw(&mut tx, user.id, Purpose::PasswordReset).await?;
+        self.verification.withdraw(&mut tx, user.id, Purpose::EmailVerification).await?;
+        let letter = Letter::EmailChanged { at: minute(now), from: origin.from(), new_email: new.given };
+        self.notify(&mut tx, &before, &letter).await?;
+        let user = store::find(&mut tx, user.id).await?.ok_or_else(refused)?;
+        tx.commit().await?;
+        self.mail.wake();
+        Ok(user)
+    }
+}

@@ -1,0 +1,98 @@
+//! A new password for somebody who forgot the old one, by a token that travels by mail.
+
+use super::{Users, is_named_by, weak};
+use crate::clock::minute;
+use crate::error::{Code, Error, Result};
+use crate::events::Draft;
+use crate::mail::Letter;
+use crate::origin::Origin;
+use crate::secret::PlainSecret;
+use crate::users::password::Password;
+use crate::users::{BlockCause, EmailAddress, Login, State, User, store};
+use crate::verification::Purpose;
+
+impl Users {
+    /// Mails a token for a new password to the holder of this address, if there is one who may use it: not to a blocked
+    /// user, to one after a Reset, or to an unproved sign-up. Says nothing about that.
+    pub async fn ask_for_reset(&self, email: &EmailAddress, origin: &Origin, draft: &Draft) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        let Some(user) = store::find_holder(&mut tx, email.canonical()).await? else { return Ok(()) };
+        draft.concerns(user.id);
+        let (Some(mailbox), State::Active) = (user.proved_mailbox(), user.state()) else { return Ok(()) };
+        let issued = self.verification.issue(&mut tx, user.id, Purpose::PasswordReset, None).await?;
+        let letter = Letter::PasswordReset {
+            user_id: user.id.to_string(),
+            token: issued.token.expose().to_owned(),
+            asked_at: minute(self.clock.now()),
+            asked_from: origin.from(),
+            expires_at: minute(issued.expires_at),
+        };
+        // Without its mail the token is worth nothing: both or none.
+        if self.mail.queue(&mut tx, user.id, &mailbox, &letter).await? {
+            tx.commit().await?;
+            self.mail.wake();
+        }
+        Ok(())
+    }
+
+    /// Sets a new password by the token of a mail. Every account token dies, and the owner is told. It lifts neither a
+    /// block nor a Reset (decisions.md section 2).
+    ///
+    /// # Errors
+    /// `InvalidToken` for a token that is unknown, used or over, `UserBlocked`, `WeakPassword`, which leaves the token as
+    /// it is.
+    pub async fn reset_password(
+        &self,
+        login: &Login,
+        token: &PlainSecret,
+        new: &Password,
+        origin: &Origin,
+        draft: &Draft,
+    ) -> Result<User> {
+        let refused = || Error::from(Code::InvalidToken);
+        let purpose = Purpose::PasswordReset;
+        let mut connection = self.pool.acquire().await?;
+        let claim = self.verification.find(&mut connection, token, purpose).await?;
+        let user = match &claim {
+            Some(claim) => store::find(&mut connection, claim.user).await?,
+            None => self.find_by_login(&mut connection, login).await?,
+        };
+        drop(connection);
+        let user = user.filter(|user| is_named_by(user, login)).ok_or_else(refused)?;
+        draft.concerns(user.id);
+        if claim.is_none_or(|claim| claim.is_used) {
+            return Err(refused());
+        }
+        may_redeem(&user)?;
+        self.judge_about(&user, new)?;
+        if self.hasher.verify(new, Some(&user.password_hash)).await? {
+            return Err(weak("newPassword", "it is the old password".into()));
+        }
+        let hash = self.hasher.hash(new).await?;
+
+        let mut tx = self.pool.begin().await?;
+        let user = store::find_for_update(&mut tx, user.id).await?.ok_or_else(refused)?;
+        may_redeem(&user)?;
+        if !self.verification.consume(&mut tx, token, user.id, purpose).await? {
+            return Err(refused());
+        }
+        let now = self.clock.now();
+        let version = store::update_password(&mut tx, user.id, user.token_version, &hash, now).await?;
+        self.tokens.revoke_others(&mut tx, user.id, None, version.ok_or_else(refused)?).await?;
+        let letter = Letter::PasswordChanged { at: minute(now), from: origin.from(), is_reset: true };
+        self.notify(&mut tx, &user, &letter).await?;
+        let user = store::find(&mut tx, user.id).await?.ok_or_else(refused)?;
+        tx.commit().await?;
+        self.mail.wake();
+        Ok(user)
+    }
+}
+
+/// A token of a mail opens nothing that an administrator closed.
+fn may_redeem(user: &User) -> Result<()> {
+    match user.block_cause {
+        Some(BlockCause::Admin | BlockCause::Failures) => Err(Code::UserBlocked.into()),
+        None if user.activation_expires_at.is_some() => Err(Code::InvalidToken.into()),
+        None => Ok(()),
+    }
+}
