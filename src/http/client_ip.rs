@@ -80,6 +80,8 @@ pub async fn require(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn client(peer: &str, forwarded: &[&str]) -> Result<String, ()> {
@@ -105,5 +107,37 @@ mod tests {
     fn what_a_proxy_garbled_is_not_guessed() {
         assert_eq!(client("10.0.0.1", &["203.0.113.9, unknown"]), Err(()));
         assert_eq!(client("10.0.0.1", &[""]), Err(()));
+    }
+
+    proptest! {
+        #![proptest_config(crate::http::tests::config())]
+
+        #[test]
+        fn whatever_a_stranger_writes_is_not_his_address(forwarded in "\\PC{0,40}") {
+            prop_assume!(forwarded.parse::<axum::http::HeaderValue>().is_ok());
+            prop_assert_eq!(client("203.0.113.9", &[&forwarded]), Ok("203.0.113.9".to_owned()));
+        }
+
+        #[test]
+        fn behind_a_proxy_the_last_hop_that_is_not_ours_is_the_client(
+            invented in "[0-9a-z.:, ]{0,40}",
+            client_address in any::<std::net::Ipv4Addr>(),
+            hops in 0usize..4,
+        ) {
+            prop_assume!(!std::net::IpAddr::from(client_address).to_string().starts_with("10."));
+            let mut forwarded = format!("{invented}, {client_address}");
+            for hop in 0..hops {
+                forwarded.push_str(&format!(", 10.0.0.{hop}"));
+            }
+            prop_assert_eq!(client("10.9.9.9", &[&forwarded]), Ok(client_address.to_string()));
+        }
+
+        #[test]
+        fn what_a_proxy_writes_is_an_address_or_a_doubt(forwarded in "\\PC{0,60}") {
+            prop_assume!(forwarded.parse::<axum::http::HeaderValue>().is_ok());
+            if let Ok(address) = client("10.0.0.1", &[&forwarded]) {
+                prop_assert!(address.parse::<std::net::IpAddr>().is_ok());
+            }
+        }
     }
 }

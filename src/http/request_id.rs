@@ -47,3 +47,29 @@ pub async fn assign(State(random): State<Random>, mut request: Request, next: Ne
     response.headers_mut().insert(REQUEST_ID, id.0);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(crate::http::tests::config())]
+
+        #[test]
+        fn an_id_from_outside_is_kept_when_it_is_harmless(text in "[A-Za-z0-9._ /%-]{0,70}") {
+            let is_harmless = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+            let expected = (1..=64).contains(&text.len()) && text.chars().all(is_harmless);
+            let kept = RequestId::from_outside(&HeaderValue::try_from(&text).expect("printable"));
+            prop_assert_eq!(kept.map(|id| id.to_string()), expected.then_some(text));
+        }
+
+        #[test]
+        fn any_bytes_are_an_id_or_none(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                RequestId::from_outside(&value);
+            }
+        }
+    }
+}

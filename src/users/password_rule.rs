@@ -60,6 +60,8 @@ fn entropy(text: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -91,5 +93,18 @@ mod tests {
         assert!(judge("Algorithms of the Analyst").is_ok(), "two letters occur by chance");
         assert!(judge("ababababababababababababab").is_err_and(|reason| reason.contains("2 distinct")));
         assert!(judge(&"Abcdefg 1".repeat(114)).is_err_and(|reason| reason.contains("1026 bytes")));
+    }
+
+    proptest! {
+        #![proptest_config(crate::http::tests::config())]
+
+        #[test]
+        fn any_text_is_judged_and_a_longer_one_is_no_weaker(text in "\\PC{0,200}", more in any::<char>()) {
+            let longer = format!("{text}{more}");
+            prop_assert!(entropy(&longer) >= entropy(&text));
+            let judged = PasswordRule { min_entropy: 95 }.judge(&Password::new(text.as_str()), [text.as_str()]);
+            // Whoever is called as the password gives it away.
+            prop_assert!(judged.is_err());
+        }
     }
 }

@@ -15,6 +15,7 @@ mod house;
 mod http;
 mod mail;
 mod openapi;
+mod properties;
 mod signing_keys;
 mod smoke;
 mod threats;
