@@ -51,6 +51,32 @@ async fn a_stolen_token_changes_no_password_without_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_stolen_token_takes_no_account_over_and_ends_none() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.change_email(&ada.token, "eve@example.com", STRONGER).await.refused(400, "InvalidPassword");
+    app.leave(&ada.token, STRONGER).await.refused(400, "InvalidPassword");
+    let patch = json!({"email": "eve@example.com", "password": STRONGER, "verifiedAt": "2026-03-05T12:00:00.000Z"});
+    app.change_profile(&ada.token, &patch).await.refused(400, "ValidationFailed");
+    assert_eq!(app.me(&ada.token).await.json()["email"], "ada@example.com");
+}
+
+#[tokio::test]
+async fn a_thief_is_out_of_every_replica_after_a_reset() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.person("ada").await;
+    let stolen = app.log_in(&ada.email, STRONG).await;
+    replica.me(&stolen).await.expect(200);
+    app.forget_password(&ada.email).await.expect(202);
+    let token = app.mailed_token(&ada.email).await;
+    app.reset_password(&ada.id, &token, STRONGER).await.expect(200);
+    for server in [&app, &replica] {
+        server.me(&stolen).await.refused(401, "TokenInvalid");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_was_stolen_before_the_change_is_dead_at_every_replica() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;

@@ -21,10 +21,12 @@ async fn a_poisoned_host_header_reaches_no_mail_and_no_answer() {
             .header("origin", "https://evil.example")
             .header("referer", "https://evil.example/")
     };
-    let body = sign_up_body("ada@example.com");
+    let (body, bob) = (sign_up_body("ada@example.com"), app.person("bob").await);
     for call in [
         app.post("/users").json(&body),
         app.post("/users/ada@example.com/token"),
+        app.forget_password("bob@example.com"),
+        app.change_email(&bob.token, "bob.new@example.com", &bob.password),
         app.get("/"),
         app.get("/nowhere"),
         app.get("/openapi.json"),
@@ -34,11 +36,12 @@ async fn a_poisoned_host_header_reaches_no_mail_and_no_answer() {
         assert!(!format!("{:?}", answer.headers).contains("evil.example"), "{answer:?}");
     }
     app.deliver_mail().await;
-    let letters = app.mailbox().to("ada@example.com");
-    assert_eq!(letters.len(), 2);
-    for letter in letters {
+    let letters =
+        ["ada@example.com", "bob@example.com", "bob.new@example.com"].map(|address| app.mailbox().to(address));
+    assert_eq!(letters.each_ref().map(Vec::len), [2, 3, 1]);
+    for letter in letters.iter().flatten() {
         assert!(!letter.text.contains("evil") && !letter.html.contains("evil"), "{letter:?}");
-        assert!(letter.text.contains("https://accounts.example/users/"), "{letter:?}");
+        assert!(letter.text.contains("Sent by the account service at https://accounts.example."), "{letter:?}");
     }
 }
 

@@ -8,7 +8,8 @@ use bloq_accounts::users::NewName;
 const EVERYTHING: &str = "select concat_ws(' ',
     (select string_agg(t::text, ' ') from users t), (select string_agg(t::text, ' ') from one_time_tokens t),
     (select string_agg(t::text, ' ') from outbox t), (select string_agg(t::text, ' ') from account_tokens t),
-    (select string_agg(t::text, ' ') from client_keys t), (select string_agg(t::text, ' ') from events t))";
+    (select string_agg(t::text, ' ') from client_keys t), (select string_agg(t::text, ' ') from idempotency_keys t),
+    (select string_agg(t::text, ' ') from events t))";
 
 #[tokio::test]
 async fn whoever_reads_the_database_finds_no_secret() {
@@ -25,7 +26,16 @@ async fn whoever_reads_the_database_finds_no_secret() {
     app.put("/users/eve@example.com/token/0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11").await.expect(400);
     app.get("/users/me?token=a-token-in-a-query").await;
 
+    let bob = app.person("robert").await;
+    let repeated = app.post("/users/me/client-keys").bearer(&bob.token).header("idempotency-key", "once");
+    let repeated = repeated.await.expect(200).field("clientSecret");
+    app.forget_password(&bob.email).await.expect(202);
+
     let before = app.text(EVERYTHING).await;
+    let reset = app.mailed_token(&bob.email).await;
+    app.change_email(&bob.token, "bobby@example.com", STRONG).await.expect(202);
+    let change = app.mailed_token("bobby@example.com").await;
+    app.reset_password(&bob.email, &reset, STRONGER).await.expect(200);
     let token = app.mailed_token("bob@example.com").await;
     let stored = before + &app.text(EVERYTHING).await;
     assert!(stored.contains(&id) && stored.contains("ada@example.com"), "the net has fish");
@@ -38,6 +48,9 @@ async fn whoever_reads_the_database_finds_no_secret() {
         &ada.token,
         &activation,
         &token,
+        &repeated,
+        &reset,
+        &change,
         "a wrong guess of it",
         "typed too early",
         "a wrong secret of mine",
