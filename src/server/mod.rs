@@ -1,31 +1,22 @@
-//! Binds the listener, starts the workers, and stops everything in order. Knows no URL.
+//! Binds the listeners, starts the workers, and stops everything in order. Knows no URL. `accept.rs` is one listener.
+
+mod accept;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use crate::app::{App, Workers};
 use crate::config;
 use crate::{http, worker};
-
-/// Bytes of a request's head.
-const LONGEST_HEAD: usize = 64 * 1024;
+use accept::Entrance;
 
 /// The REST door: open from the first moment, with an answer for everybody.
 ///
@@ -49,7 +40,7 @@ impl Door {
             .with_context(|| format!("cannot listen on {}; choose another address with --listen", config.listen))?;
         let address = listener.local_addr()?;
         let (router, current) = watch::channel(http::starting());
-        let accepting = tokio::spawn(accept(listener, current, config.clone(), stop));
+        let accepting = tokio::spawn(Entrance::new(config, current).serve(listener, stop));
         Ok(Self { address, router, accepting, grace: Duration::from_secs(config.shutdown_grace_seconds) })
     }
 
@@ -118,69 +109,4 @@ pub async fn run(
         }
     }
     outcome
-}
-
-/// Accepts connections until `stop`, then gives open requests a bounded time to finish.
-async fn accept(
-    listener: TcpListener,
-    router: watch::Receiver<Router>,
-    config: config::Server,
-    stop: CancellationToken,
-) {
-    let patience = Duration::from_secs(config.idle_timeout_seconds);
-    // HTTP/1.1 only: it is what the clients of this door speak, and streams held back by flow control would be memory
-    // that no timeout of ours ends.
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LONGEST_HEAD);
-    let open = Arc::new(Semaphore::new(config.max_connections));
-    let graceful = GracefulShutdown::new();
-    let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
-
-    loop {
-        let accepted = async {
-            let place = open.clone().acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
-        };
-        let (place, stream, peer) = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accepted => match accepted {
-                Some((place, Ok((stream, peer)))) => (place, stream, peer),
-                Some((_, Err(error))) => {
-                    // Out of file descriptors, or a client that was gone before it was here.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-                None => break,
-            },
-        };
-        stream.set_nodelay(true).ok();
-        // A client that does not take its answer must not keep it for ever.
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(patience));
-        let router = router.clone();
-        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let router = router.borrow().clone();
-            router.oneshot(request)
-        });
-        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let connection = graceful.watch(connection);
-        let cut_off = cut_off.clone();
-        connections.spawn(async move {
-            // Resets and bad framing are the client's business.
-            cut_off.run_until_cancelled(connection).await;
-            drop(place);
-        });
-    }
-
-    drop(listener);
-    let grace = Duration::from_secs(config.shutdown_grace_seconds);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(?grace, "some connections did not finish in time");
-    }
-    // Dropped requests hand their events over, so the writer must outlive them.
-    cut_off.cancel();
-    connections.close();
-    connections.wait().await;
 }

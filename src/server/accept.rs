@@ -1,0 +1,113 @@
+//! One accept loop for every listener: what a connection may cost, and how its requests end at a stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::config;
+
+/// Bytes of a request's head.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// What is behind a listener: who answers, and within which bounds. Clones share the places for connections.
+#[derive(Clone)]
+pub struct Entrance {
+    router: watch::Receiver<Router>,
+    places: Arc<Semaphore>,
+    patience: Duration,
+    grace: Duration,
+}
+
+impl Entrance {
+    /// An entrance to whatever `router` is at the moment of a request.
+    pub fn new(config: &config::Server, router: watch::Receiver<Router>) -> Self {
+        Self {
+            router,
+            places: Arc::new(Semaphore::new(config.max_connections)),
+            patience: Duration::from_secs(config.idle_timeout_seconds),
+            grace: Duration::from_secs(config.shutdown_grace_seconds),
+        }
+    }
+
+    /// Accepts connections until `stop`, then gives open requests a bounded time to finish.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let graceful = GracefulShutdown::new();
+        let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
+
+        loop {
+            // Accepted first: a place that one listener reserves for nobody would be missing at the others.
+            let accepted = async {
+                let (stream, peer) = listener.accept().await?;
+                let place = self.places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>((place, stream, peer))
+            };
+            let (place, stream, peer) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = accepted => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of file descriptors, or a client that was gone before it was here.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        continue;
+                    }
+                },
+            };
+            let connection = self.clone().welcome(stream, peer, graceful.watcher());
+            let cut_off = cut_off.clone();
+            connections.spawn(async move {
+                cut_off.run_until_cancelled(connection).await;
+                drop(place);
+            });
+        }
+
+        drop(listener);
+        if tokio::time::timeout(self.grace, graceful.shutdown()).await.is_err() {
+            tracing::warn!(grace = ?self.grace, "some connections did not finish in time");
+        }
+        // Dropped requests hand their events over, so the writer must outlive them.
+        cut_off.cancel();
+        connections.close();
+        connections.wait().await;
+    }
+
+    async fn welcome(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        stream.set_nodelay(true).ok();
+        // A client that does not take its answer must not keep it for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.patience));
+        self.speak(Box::pin(stream), peer, watcher).await;
+    }
+
+    /// HTTP/1.1 only: it is what the clients of this door speak, and streams held back by flow control would be memory
+    /// that no timeout of ours ends.
+    async fn speak<S>(self, stream: S, peer: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Self { router, patience, .. } = self;
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let router = router.borrow().clone();
+            router.oneshot(request)
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LONGEST_HEAD);
+        // Resets and bad framing are the client's business.
+        watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await.ok();
+    }
+}
