@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::db::{self, Pool};
 use crate::events::{Eraser, Events, Partitions, Writer};
 use crate::export::Export;
+use crate::http::browsers::Browsers;
 use crate::http::client_ip::TrustedProxies;
 use crate::last_use::LastUses;
 use crate::mail::{self, Courier, Mail, Stationery, Transport};
@@ -50,6 +51,8 @@ pub struct App {
     pub random: Random,
     /// Networks whose word about a client's address counts.
     pub trusted_proxies: TrustedProxies,
+    /// How browsers are treated.
+    pub browsers: Browsers,
     /// Longest time a request may take.
     pub request_timeout: Duration,
 }
@@ -140,6 +143,7 @@ impl App {
             pool,
             random,
             trusted_proxies: TrustedProxies(config.server.trusted_proxies.as_slice().into()),
+            browsers: Browsers::new(config),
             request_timeout: Duration::from_secs(config.server.request_timeout_seconds),
         };
         let courier = Courier::new(

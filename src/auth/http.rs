@@ -1,6 +1,5 @@
 //! `POST`, `DELETE /auth` and `POST /auth/token`
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -11,6 +10,7 @@ use super::{Auth, ClientTokens};
 use crate::app::App;
 use crate::error::{Code, Result};
 use crate::events::Draft;
+use crate::http::compression::SecretJson;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{BasicCredentials, Caller, JsonBody};
 use crate::http::openapi::{Anywhere, BadJson, NeedsAccount};
@@ -53,9 +53,9 @@ async fn log_in(
     draft: Draft,
     origin: Origin,
     BasicCredentials { login, password }: BasicCredentials,
-) -> Result<Json<LogInResponse>> {
+) -> Result<SecretJson<LogInResponse>> {
     let token = auth.log_in(&login, &password, &origin, &draft).await?;
-    Ok(Json(LogInResponse { access_token: token.expose().to_owned() }))
+    Ok(SecretJson(LogInResponse { access_token: token.expose().to_owned() }))
 }
 
 /// Log out
@@ -128,7 +128,11 @@ struct GrantResponse {
         (status = 403, description = "`UserBlocked`, `ActivationRequired`", body = ErrorBody),
     ),
 )]
-async fn grant(State(auth): State<Auth>, draft: Draft, JsonBody(mut body): JsonBody) -> Result<Json<GrantResponse>> {
+async fn grant(
+    State(auth): State<Auth>,
+    draft: Draft,
+    JsonBody(mut body): JsonBody,
+) -> Result<SecretJson<GrantResponse>> {
     let text = |text: &str| Ok(text.to_owned());
     let secret = |text: &str| Ok(PlainSecret::new(text));
     let tokens = match body.required("grantType", text).as_deref() {
@@ -152,5 +156,8 @@ async fn grant(State(auth): State<Auth>, draft: Draft, JsonBody(mut body): JsonB
         }
     };
     let ClientTokens { access, refresh } = tokens;
-    Ok(Json(GrantResponse { access_token: access.expose().to_owned(), refresh_token: refresh.expose().to_owned() }))
+    Ok(SecretJson(GrantResponse {
+        access_token: access.expose().to_owned(),
+        refresh_token: refresh.expose().to_owned(),
+    }))
 }

@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(2);
 pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     raise_file_limit();
-    let door = Door::open(&config.server, stop.clone()).await?;
+    let door = Door::open(&config, stop.clone()).await?;
     if config.server.listen.port() == 0 {
         // What is derived from the address must know the real port.
         let listen = Some(door.address().to_string());

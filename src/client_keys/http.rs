@@ -12,6 +12,7 @@ use super::{ClientKey, ClientKeys, IdempotencyKey, NewClientKey, WithSecret};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::http::compression::SecretJson;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, MergePatch, OptionalJsonBody, PathFields};
 use crate::http::fields::Fields;
@@ -109,7 +110,7 @@ async fn create_client_key(
     origin: Origin,
     headers: HeaderMap,
     OptionalJsonBody(mut body): OptionalJsonBody,
-) -> Result<Json<NewClientKeyResponse>> {
+) -> Result<SecretJson<NewClientKeyResponse>> {
     let new = NewClientKey {
         label: body.optional("label", ShortText::parse_filled),
         idempotency_key: idempotency_key(&headers, &mut body),
@@ -118,7 +119,7 @@ async fn create_client_key(
         return Err(body.into_error());
     }
     let WithSecret { key, secret } = keys.create(&caller.user, caller.token_id, &new, &origin).await?;
-    Ok(Json(NewClientKeyResponse {
+    Ok(SecretJson(NewClientKeyResponse {
         client_id: key.id,
         client_secret: secret.expose().to_owned(),
         label: key.label,

@@ -52,6 +52,13 @@ impl Config {
         if let Some(reason) = self.database_url().and_then(|url| crate::db::check_url(url).err()) {
             bail!("bad value for `database.url`: {reason}; postgres://user:password@host/database is needed");
         }
+        for origin in &self.cors.origins {
+            ensure!(
+                is_origin(origin) || (origin == "*" && self.cors.origins.len() == 1),
+                "bad value for `cors.origins`: origins as browsers send them, such as https://console.example.com (lower \
+                 case, no default port, no path), or \"*\" alone, are needed, not {origin:?}",
+            );
+        }
         ensure!(
             is_log_filter(&self.log.level),
             "bad value for `log.level`: off, error, warn, info, debug, trace or a filter such as info,sqlx=debug is \
@@ -91,6 +98,15 @@ impl Config {
     }
 }
 
+/// Whether this is an origin of the web exactly as a browser writes it (RFC 6454 section 6.2): they are compared as text.
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<hyper::Uri>() else { return false };
+    let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return false };
+    let is_default = matches!((scheme, uri.port_u16()), ("http", Some(80)) | ("https", Some(443)));
+    let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    matches!(scheme, "http" | "https") && !is_default && text == format!("{scheme}://{}{port}", host.to_lowercase())
+}
+
 /// The library takes any bare word for the name of a module, and "inof" would silence the log.
 fn is_log_filter(text: &str) -> bool {
     let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
@@ -107,4 +123,33 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
         .or_else(|| absolute("HOME").map(|home| home.join(Path::new(".local/share"))))
         .map(|base| base.join("bloq-accounts"))
         .context("neither XDG_DATA_HOME nor HOME is set: name the data folder with --data-dir")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        for origin in ["https://a.example", "http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:5173"] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for text in [
+            "",
+            "null",
+            "a.example",
+            "https://a.example/",
+            "https://a.example:443",
+            "http://a.example:80",
+            "https://A.example",
+            "HTTPS://a.example",
+            "https://ada@a.example",
+            "https://*.example/x",
+            "ftp://a.example",
+            "https://a.example, https://b.example",
+            "https://a.example:08443",
+        ] {
+            assert!(!is_origin(text), "{text}");
+        }
+    }
 }

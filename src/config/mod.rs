@@ -22,6 +22,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The REST door.
     pub server: Server,
+    /// Web pages that may call the REST door.
+    pub cors: Cors,
     /// The gRPC door.
     pub grpc: Grpc,
     /// Postgres.
@@ -60,6 +62,14 @@ pub struct Server {
     pub request_timeout_seconds: u64,
     /// Longest time for open requests at shutdown.
     pub shutdown_grace_seconds: u64,
+}
+
+/// Section `[cors]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Exact origins such as `https://console.example.com`, or `*` alone.
+    pub origins: Vec<String>,
 }
 
 /// Section `[grpc]`.

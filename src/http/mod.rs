@@ -1,6 +1,8 @@
 //! The REST door: merges the routers of the rooms and lists the layers, outermost first. No handler of a room is here.
 
+pub mod browsers;
 pub mod client_ip;
+pub mod compression;
 pub mod error;
 pub mod extract;
 pub mod fields;
@@ -10,6 +12,7 @@ pub mod query;
 pub mod request_id;
 
 mod body;
+mod docs;
 mod probes;
 
 use std::any::Any;
@@ -20,11 +23,12 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceBuilder;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
 
+use self::browsers::Browsers;
 use crate::app::App;
 use crate::error::{Code, Error};
 use crate::random::Random;
@@ -55,11 +59,16 @@ pub fn router(app: App) -> Router {
     let layers = ServiceBuilder::new()
         // A name first: everything after it can be found in the log by it.
         .layer(from_fn_with_state(app.random.clone(), request_id::assign))
+        // On every answer, or a browser could not read the refusals.
+        .layer(from_fn_with_state(app.browsers.clone(), browsers::guard))
+        .layer(option_layer(app.browsers.cors()))
         // Who is asking, for the event and for mails.
         .layer(from_fn_with_state(app.trusted_proxies.clone(), client_ip::find))
         // Outside all that may refuse, fail or give up: those are events, too.
         .layer(from_fn_with_state(app.clone(), events::layer::record))
-        // Inside the events, which count the bytes of bodies.
+        // Inside the events, which count the bytes of bodies as they leave.
+        .layer(from_fn(compression::settle))
+        .layer(compression::layer())
         .layer(from_fn(error::render))
         .layer(CatchPanicLayer::custom(on_panic))
         // Bounds the handler and the reading of the body.
@@ -67,7 +76,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn(client_ip::require))
         .layer(from_fn(body::read));
     router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(docs::router(&document))
         .fallback(async || Error::from(Code::NotFound))
         .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
         .layer(layers)
@@ -76,9 +85,11 @@ pub fn router(app: App) -> Router {
 
 /// What is behind the door before there is an [`App`]: a process that lives and cannot serve yet. These requests are no
 /// events; there is no database to hold them.
-pub fn starting() -> Router {
+pub fn starting(browsers: &Browsers) -> Router {
     let layers = ServiceBuilder::new()
         .layer(from_fn_with_state(Random::default(), request_id::assign))
+        .layer(from_fn_with_state(browsers.clone(), browsers::guard))
+        .layer(option_layer(browsers.cors()))
         .layer(from_fn(error::render));
     Router::new().merge(probes::live_router()).fallback(async || Error::database_unavailable()).layer(layers)
 }

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Workers};
-use crate::config;
+use crate::config::Config;
+use crate::http::browsers::Browsers;
 use crate::{http, worker};
 use accept::Entrance;
 
@@ -34,12 +35,14 @@ impl Door {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub async fn open(config: &config::Server, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub async fn open(config: &Config, stop: CancellationToken) -> anyhow::Result<Self> {
+        let browsers = Browsers::new(config);
+        let config = &config.server;
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}; choose another address with --listen", config.listen))?;
         let address = listener.local_addr()?;
-        let (router, current) = watch::channel(http::starting());
+        let (router, current) = watch::channel(http::starting(&browsers));
         let accepting = tokio::spawn(Entrance::new(config, current).serve(listener, stop));
         Ok(Self { address, router, accepting, grace: Duration::from_secs(config.shutdown_grace_seconds) })
     }

@@ -168,3 +168,22 @@ fn the_environment_is_read_only_by_the_configuration() {
     assert_eq!(judge(laws::environment, "config/sources.rs", "std::env::vars_os()"), 0);
     assert_eq!(judge(laws::environment, "cli/mod.rs", "env!(\"CARGO_PKG_VERSION\")"), 0);
 }
+
+#[test]
+fn an_answer_with_a_secret_is_never_compressed() {
+    holds(laws::no_compressed_secrets);
+    let answer = |derived: &str, field: &str, kind: &str| {
+        let item = format!(
+            "#[derive({derived})]\n#[serde(x)]\nstruct NewThing {{\n    id: String,\n    {field}: String,\n}}\n"
+        );
+        let code =
+            format!("{item}async fn make() -> Result<{kind}<NewThing>> {{\n    Ok({kind}(NewThing {{ id }}))\n}}\n");
+        judge(laws::no_compressed_secrets, "client_keys/http.rs", &code)
+    };
+    for field in ["access_token", "pub client_secret", "activation_password", "token"] {
+        assert_eq!(answer("Serialize", field, "Json"), 2, "{field}");
+        assert_eq!(answer("Serialize", field, "SecretJson"), 0, "{field}");
+        assert_eq!(answer("Clone", field, "Json"), 0, "{field}");
+    }
+    assert_eq!(answer("Serialize", "created_at", "Json"), 0);
+}

@@ -102,7 +102,7 @@ impl TestApp {
         let (app, Workers { writer, courier, sweeper, partitions, eraser, last_uses }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
         let stop = CancellationToken::new();
-        let mut door = Door::open(&config.server, stop.clone()).await.expect("a free port");
+        let mut door = Door::open(&config, stop.clone()).await.expect("a free port");
         let address = door.address();
         door.lead_to(app.clone());
         // The writer outlives the listener by the order in which `stop` waits for them.

@@ -88,3 +88,21 @@ pub fn environment(source: &Source) -> Vec<String> {
     let is_allowed = source.path.starts_with("config/") || source.path.starts_with("db/embedded/");
     none_of(source, &["env::var", "env::var_os", "env::vars", "env::vars_os", "env::args"], is_allowed)
 }
+
+/// An answer with a token or a secret is a `SecretJson`, which is never compressed. A field is known by its name.
+pub fn no_compressed_secrets(source: &Source) -> Vec<String> {
+    if !source.is_room_door() {
+        return Vec::new();
+    }
+    let is_secret = |field: &str| {
+        let name = field.trim().trim_start_matches("pub ").split(':').next().unwrap_or_default();
+        ["token", "secret", "password"].iter().any(|word| name == *word || name.ends_with(&format!("_{word}")))
+    };
+    let structs = source.code().split("#[derive(").skip(1).filter_map(|item| {
+        let (derived, rest) = item.split_once(")]")?;
+        let (name, fields) = rest.split_once("struct ")?.1.split_once('{')?;
+        let fields = fields.split_once("\n}").map_or(fields, |(fields, _)| fields);
+        (derived.contains("Serialize") && fields.lines().any(is_secret)).then(|| name.trim().to_owned())
+    });
+    structs.flat_map(|name| source.lines_with(&[&format!("Json<{name}>"), &format!("Json({name}")])).collect()
+}

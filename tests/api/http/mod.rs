@@ -1,7 +1,10 @@
-//! What holds for every route: ids, errors, bodies, methods, challenges, probes and documents.
+//! What holds for every route: ids, errors, bodies, methods, challenges, browsers, compression, probes and
+//! documents.
 
 mod bodies;
+mod browsers;
 mod challenges;
+mod compression;
 mod documents;
 mod errors;
 mod probes;
