@@ -1,6 +1,5 @@
 //! `bloq-accounts serve`
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::db::embedded::{Embedded, Holder};
 use crate::random::Random;
-use crate::server::Door;
+use crate::server::{Certificates, Door};
 use crate::{data_dir, db, server};
 
 /// How long to wait before another try to reach the configured database.
@@ -24,7 +23,10 @@ const RETRY: Duration = Duration::from_secs(2);
 pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     raise_file_limit();
-    let door = Door::open(&config, stop.clone()).await?;
+    let door = Door::open(&config, Clock::System, stop.clone()).await?;
+    if let Some(certificates) = door.certificates() {
+        look_on_signal(certificates.clone())?;
+    }
     if config.server.listen.port() == 0 {
         // What is derived from the address must know the real port.
         let listen = Some(door.address().to_string());
@@ -40,7 +42,7 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
     let outcome = tokio::select! {
         built = build(&config, url) => match built {
             Ok((app, workers)) => {
-                let opened = |address| greet(&config, address);
+                let opened = |door: &Door| greet(&config, door);
                 server::run(door, app, workers, stop.clone(), opened).await
             }
             Err(error) => Err(error),
@@ -55,9 +57,12 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
 }
 
 /// The one line that tells where everything is. From here on every request is served.
-fn greet(config: &Config, address: SocketAddr) {
+fn greet(config: &Config, door: &Door) {
+    let address = door.address();
+    let tls = door.tls_address().map(|address| format!(" and https://{address}")).unwrap_or_default();
     let (version, folder, url) = (env!("CARGO_PKG_VERSION"), config.data_dir.display(), &config.server.public_url);
-    let line = format!("bloq-accounts {version} listens on http://{address}, data in {folder}, docs at {url}/docs");
+    let line =
+        format!("bloq-accounts {version} listens on http://{address}{tls}, data in {folder}, docs at {url}/docs");
     if let Err(error) = output::line(line) {
         tracing::warn!(%error, "nobody reads stdout");
     }
@@ -84,6 +89,17 @@ async fn build(config: &Config, url: &str) -> anyhow::Result<(App, Workers)> {
             built => return built,
         }
     }
+}
+
+/// SIGHUP is how tools that renew certificates say that they did. Without a certificate it means what it always means.
+fn look_on_signal(certificates: Certificates) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            certificates.look_now();
+        }
+    });
+    Ok(())
 }
 
 /// A token that is cancelled by the first SIGTERM or Ctrl-C; the second one ends the process on the spot.

@@ -52,6 +52,13 @@ impl Config {
         if let Some(reason) = self.database_url().and_then(|url| crate::db::check_url(url).err()) {
             bail!("bad value for `database.url`: {reason}; postgres://user:password@host/database is needed");
         }
+        for (set, empty, value, other) in [
+            ("tls.certificate", "tls.key", &self.tls.certificate, &self.tls.key),
+            ("tls.key", "tls.certificate", &self.tls.key, &self.tls.certificate),
+        ] {
+            let is_half = !value.as_os_str().is_empty() && other.as_os_str().is_empty();
+            ensure!(!is_half, "`{set}` is set, but `{empty}` is empty: TLS needs both");
+        }
         for origin in &self.cors.origins {
             ensure!(
                 is_origin(origin) || (origin == "*" && self.cors.origins.len() == 1),

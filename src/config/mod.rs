@@ -22,6 +22,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The REST door.
     pub server: Server,
+    /// The certificate of listeners with TLS.
+    pub tls: Tls,
     /// Web pages that may call the REST door.
     pub cors: Cors,
     /// The gRPC door.
@@ -48,6 +50,8 @@ pub struct Config {
 pub struct Server {
     /// Address of the REST door.
     pub listen: SocketAddr,
+    /// Address of the REST door with TLS; used when there is a certificate.
+    pub tls_listen: SocketAddr,
     /// What links are built from; no slash at the end.
     pub public_url: String,
     /// Networks of reverse proxies.
@@ -62,6 +66,16 @@ pub struct Server {
     pub request_timeout_seconds: u64,
     /// Longest time for open requests at shutdown.
     pub shutdown_grace_seconds: u64,
+}
+
+/// Section `[tls]`. Both are there, or none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file of the certificate and its chain; empty means no TLS.
+    pub certificate: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
 }
 
 /// Section `[cors]`.
@@ -230,7 +244,9 @@ impl Config {
             let key = error.path().to_string();
             let reason = error.into_inner().to_string();
             let needed = match key.split('[').next().unwrap_or_default() {
-                "server.listen" | "grpc.listen" => "; an IP address and a port such as 127.0.0.1:4000 are needed",
+                "server.listen" | "server.tls_listen" | "grpc.listen" => {
+                    "; an IP address and a port such as 127.0.0.1:4000 are needed"
+                }
                 "server.trusted_proxies" => "; networks such as 10.0.0.0/8 are needed",
                 _ if reason.starts_with("invalid value: integer") => "; a whole number from 0 on is needed",
                 _ => "",

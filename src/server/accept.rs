@@ -14,11 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::config;
+
+/// Longest time for a TLS handshake; a client far away needs one second.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -27,6 +31,7 @@ const LONGEST_HEAD: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Entrance {
     router: watch::Receiver<Router>,
+    tls: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
     patience: Duration,
     grace: Duration,
@@ -37,10 +42,16 @@ impl Entrance {
     pub fn new(config: &config::Server, router: watch::Receiver<Router>) -> Self {
         Self {
             router,
+            tls: None,
             places: Arc::new(Semaphore::new(config.max_connections)),
             patience: Duration::from_secs(config.idle_timeout_seconds),
             grace: Duration::from_secs(config.shutdown_grace_seconds),
         }
+    }
+
+    /// The same behind TLS.
+    pub fn behind(self, tls: TlsAcceptor) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Accepts connections until `stop`, then gives open requests a bounded time to finish.
@@ -67,7 +78,7 @@ impl Entrance {
                     }
                 },
             };
-            let connection = self.clone().welcome(stream, peer, graceful.watcher());
+            let connection = self.clone().welcome(stream, peer, graceful.watcher(), stop.clone());
             let cut_off = cut_off.clone();
             connections.spawn(async move {
                 cut_off.run_until_cancelled(connection).await;
@@ -85,12 +96,21 @@ impl Entrance {
         connections.wait().await;
     }
 
-    async fn welcome(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    async fn welcome(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, stop: CancellationToken) {
         stream.set_nodelay(true).ok();
         // A client that does not take its answer must not keep it for ever.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.patience));
-        self.speak(Box::pin(stream), peer, watcher).await;
+        let stream = Box::pin(stream);
+        let Some(tls) = self.tls.clone() else { return self.speak(stream, peer, watcher).await };
+        // In this task, not in the loop: nobody waits for somebody else's handshake, and a stop waits for none.
+        let handshake = tokio::time::timeout(HANDSHAKE.min(self.patience), tls.accept(stream));
+        match stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => Box::pin(self.speak(stream, peer, watcher)).await,
+            // Somebody who does not trust us, speaks no TLS, or only looks whether the port is open.
+            Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+            Some(Err(_)) | None => {}
+        }
     }
 
     /// HTTP/1.1 only: it is what the clients of this door speak, and streams held back by flow control would be memory

@@ -1,6 +1,8 @@
-//! Binds the listeners, starts the workers, and stops everything in order. Knows no URL. `accept.rs` is one listener.
+//! Binds the listeners, starts the workers, and stops everything in order. Knows no URL. `accept.rs` is one listener,
+//! `tls.rs` what makes it a private one.
 
 mod accept;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,15 +11,17 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Workers};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::browsers::Browsers;
 use crate::{http, worker};
 use accept::Entrance;
+pub use tls::Certificates;
 
 /// The REST door: open from the first moment, with an answer for everybody.
 ///
@@ -25,31 +29,60 @@ use accept::Entrance;
 /// yet. An orchestrator sees a server that is starting instead of one that is missing.
 pub struct Door {
     address: SocketAddr,
+    tls: Option<(SocketAddr, Certificates)>,
     router: watch::Sender<Router>,
-    accepting: JoinHandle<()>,
+    accepting: TaskTracker,
     grace: Duration,
 }
 
 impl Door {
-    /// Listens, and serves until `stop`; then finishes what is under way.
+    /// Listens, also with TLS where a certificate is configured, and serves until `stop`; then finishes what is under way.
     ///
     /// # Errors
-    /// When the address cannot be had.
-    pub async fn open(config: &Config, stop: CancellationToken) -> anyhow::Result<Self> {
-        let browsers = Browsers::new(config);
-        let config = &config.server;
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}; choose another address with --listen", config.listen))?;
-        let address = listener.local_addr()?;
-        let (router, current) = watch::channel(http::starting(&browsers));
-        let accepting = tokio::spawn(Entrance::new(config, current).serve(listener, stop));
-        Ok(Self { address, router, accepting, grace: Duration::from_secs(config.shutdown_grace_seconds) })
+    /// When an address cannot be had or the certificate cannot be used.
+    pub async fn open(config: &Config, clock: Clock, stop: CancellationToken) -> anyhow::Result<Self> {
+        let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
+        let Config { server, tls, .. } = config;
+        let certificates = Certificates::open(tls, clock)?;
+        let entrance = Entrance::new(server, current);
+        let mut entrances = vec![(listen("--listen", server.listen).await?, entrance.clone())];
+        if let Some(certificates) = &certificates {
+            let entrance = entrance.behind(certificates.acceptor(&["http/1.1"])?);
+            entrances.push((listen("server.tls_listen", server.tls_listen).await?, entrance));
+        }
+        let address = |index: usize| entrances.get(index).map(|(listener, _)| listener.local_addr()).transpose();
+        let (plain, private) = (address(0)?.context("there is a plain listener")?, address(1)?);
+
+        let accepting = TaskTracker::new();
+        for (listener, entrance) in entrances {
+            let stop = stop.clone();
+            accepting.spawn(async move {
+                // A panic in one accept loop ends the server like a stop does.
+                let _ends_all = stop.clone().drop_guard();
+                entrance.serve(listener, stop).await;
+            });
+        }
+        accepting.close();
+        if let Some(certificates) = certificates.clone() {
+            worker::spawn(certificates, stop);
+        }
+        let grace = Duration::from_secs(server.shutdown_grace_seconds);
+        Ok(Self { address: plain, tls: private.zip(certificates), router, accepting, grace })
     }
 
     /// Where it listens; with the real port where the configuration said 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens with TLS, if it does.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|(address, _)| *address)
+    }
+
+    /// What it shows there.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.tls.as_ref().map(|(_, certificates)| certificates)
     }
 
     /// Lets requests through to the rooms, also those of connections that are open already.
@@ -59,9 +92,13 @@ impl Door {
 
     /// Resolves when the door is closed and the last request is answered.
     pub async fn closed(&mut self) {
-        // A panic in the accept loop ends the server like a stop does.
-        (&mut self.accepting).await.ok();
+        self.accepting.wait().await;
     }
+}
+
+async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}; choose another address with `{key}`"))
 }
 
 /// Runs the workers, opens the rooms (and says so by `opened`) and serves until the door closes; then finishes what is
@@ -71,7 +108,7 @@ pub async fn run(
     app: App,
     workers: Workers,
     stop: CancellationToken,
-    opened: impl FnOnce(SocketAddr),
+    opened: impl FnOnce(&Door),
 ) -> anyhow::Result<()> {
     let stop_writer = CancellationToken::new();
     let Workers { writer, courier, partitions, sweeper, eraser, last_uses } = workers;
@@ -91,7 +128,7 @@ pub async fn run(
     });
 
     door.lead_to(app);
-    opened(door.address());
+    opened(&door);
     let outcome = tokio::select! {
         () = door.closed() => Ok(()),
         // Without its writer the server could answer nothing: better to end and be started again.

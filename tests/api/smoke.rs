@@ -4,6 +4,7 @@ mod crash;
 mod replicas;
 mod secrets;
 mod smtp;
+mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -43,7 +43,10 @@ async fn every_key_that_was_promised_is_there_with_its_default() {
     let table: toml::Table = printed.stdout.parse().expect("TOML");
     for (key, default) in [
         ("server.listen", "\"127.0.0.1:4000\""),
+        ("server.tls_listen", "\"127.0.0.1:4443\""),
         ("server.trusted_proxies", "[]"),
+        ("tls.certificate", "\"\""),
+        ("tls.key", "\"\""),
         ("server.master_key", "\"\""),
         ("cors.origins", "[]"),
         ("grpc.listen", "\"127.0.0.1:50051\""),
@@ -103,6 +106,9 @@ async fn a_bad_value_is_refused_with_the_key_and_what_is_allowed() {
         ("database.max_connections", "1", "at least 2"),
         ("rate_limit.enabled", "maybe", "true or false"),
         ("server.listen", "localhost", "address"),
+        ("server.tls_listen", "4443", "address"),
+        ("tls.certificate", "/a.pem", "`tls.key`"),
+        ("tls.key", "/a.pem", "`tls.certificate`"),
         ("server.trusted_proxies", "10.0.0.0/99", ""),
         ("server.master_key", "abc", "64 hex digits"),
         ("server.public_url", "accounts.example", "http"),

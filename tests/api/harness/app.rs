@@ -10,7 +10,7 @@ use bloq_accounts::events::{Eraser, Partitions};
 use bloq_accounts::last_use::LastUses;
 use bloq_accounts::mail::Courier;
 use bloq_accounts::random::Random;
-use bloq_accounts::server::Door;
+use bloq_accounts::server::{Certificates, Door};
 use bloq_accounts::worker::Worker;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
@@ -30,6 +30,8 @@ pub struct TestApp {
     pub address: SocketAddr,
     pub clock: Clock,
     pub config: Config,
+    pub certificates: Option<Certificates>,
+    tls_address: Option<SocketAddr>,
     courier: Courier,
     sweeper: bloq_accounts::sweeper::Sweeper,
     eraser: Eraser,
@@ -61,6 +63,7 @@ impl TestApp {
         config.tokens.issuer = "https://accounts.example".into();
         config.server.master_key = "0f".repeat(32).into();
         config.server.listen = ([127, 0, 0, 1], 0).into();
+        config.server.tls_listen = config.server.listen;
         // A hash of the real parameters takes half a second of every test.
         config.password.argon2_memory_kib = 64;
         config.password.argon2_iterations = 1;
@@ -102,8 +105,8 @@ impl TestApp {
         let (app, Workers { writer, courier, sweeper, partitions, eraser, last_uses }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
         let stop = CancellationToken::new();
-        let mut door = Door::open(&config, stop.clone()).await.expect("a free port");
-        let address = door.address();
+        let mut door = Door::open(&config, clock.clone(), stop.clone()).await.expect("a free port");
+        let (address, tls_address, certificates) = (door.address(), door.tls_address(), door.certificates().cloned());
         door.lead_to(app.clone());
         // The writer outlives the listener by the order in which `stop` waits for them.
         let stop_writer = CancellationToken::new();
@@ -120,6 +123,8 @@ impl TestApp {
             address,
             clock,
             config,
+            certificates,
+            tls_address,
             courier,
             sweeper,
             client: reqwest::Client::builder().user_agent("tests/1.0").build().expect("a client"),
@@ -128,6 +133,11 @@ impl TestApp {
             database,
             folder,
         }
+    }
+
+    /// Where a server that has a certificate listens with TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.tls_address.expect("it has a certificate")
     }
 
     pub fn call(&self, method: Method, path: &str) -> Call {

@@ -8,6 +8,7 @@ pub mod mailbox;
 pub mod people;
 pub mod program;
 pub mod seed;
+pub mod tls;
 pub mod token;
 mod traces;
 

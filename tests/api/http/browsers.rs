@@ -104,7 +104,7 @@ async fn without_https_nobody_is_promised_https() {
 async fn a_server_that_is_still_starting_answers_browsers_like_one_that_runs() {
     let app = TestApp::start_with(with_console).await;
     let stop = CancellationToken::new();
-    let mut door = Door::open(&app.config, stop.clone()).await.expect("a free port");
+    let mut door = Door::open(&app.config, app.clock.clone(), stop.clone()).await.expect("a free port");
     let url = format!("http://{}", door.address());
     for (path, status) in [("/health/live", 200), ("/users/me", 503)] {
         let call = Call(reqwest::Client::new().get(format!("{url}{path}")).header("origin", CONSOLE));

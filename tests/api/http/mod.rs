@@ -1,5 +1,5 @@
-//! What holds for every route: ids, errors, bodies, methods, challenges, browsers, compression, probes and
-//! documents.
+//! What holds for every route: ids, errors, bodies, methods, challenges, browsers, compression, TLS,
+//! probes and documents.
 
 mod bodies;
 mod browsers;
@@ -8,3 +8,4 @@ mod compression;
 mod documents;
 mod errors;
 mod probes;
+mod tls;
