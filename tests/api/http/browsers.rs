@@ -1,5 +1,7 @@
 //! What browsers are told: security headers on every answer, and CORS for the pages that an operator names.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use bloq_accounts::config::Config;
 use bloq_accounts::server::Door;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -136,6 +138,20 @@ async fn the_pages_of_swagger_may_load_their_own_files_and_call_this_server() {
     }
     assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{policy}");
     assert_eq!(page.header("x-content-type-options"), "nosniff");
+    // Style sheets that scripts make are known by their hashes.
+    let mut made = 0;
+    for script in ["swagger-ui-bundle.js", "swagger-ui-standalone-preset.js"] {
+        let code = app.get(&format!("/docs/{script}")).await.expect(200).text;
+        for rest in code.split("createElement(\"style\",null,\"").skip(1) {
+            let style = rest.split('"').next().unwrap_or_default();
+            let hash = BASE64_STANDARD.encode(digest(&SHA256, style.as_bytes()));
+            assert!(policy.contains(&format!("'sha256-{hash}'")), "{hash} of {style}");
+            made += 1;
+        }
+    }
+    assert_eq!(made, 1, "the logo's");
+    let settings = app.get("/docs/swagger-initializer.js").await.expect(200).text;
+    assert!(settings.contains("\"validatorUrl\": \"none\"") && !settings.contains("http"), "{settings}");
     // What the policy forbids must not be needed.
     for part in page.text.split("<script").skip(1) {
         let (attributes, rest) = part.split_once('>').expect("a tag");
