@@ -60,7 +60,7 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
     if parts.extensions.remove::<Streamed>().is_some() && !is_head {
         return stream(Response::from_parts(parts, body), pending, &id).await;
     }
-    // Other bodies are in memory already; collecting them counts the bytes without copying one.
+    // Other bodies are in memory already; collecting them compresses where that was asked for, and counts the bytes.
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let response = Response::from_parts(parts, Body::from(body.clone()));
 

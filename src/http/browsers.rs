@@ -1,4 +1,7 @@
 //! Layers: what browsers are told with every answer, also with refusals and before the server has started.
+//!
+//! Every answer of ours, that is. A head that is no HTTP, or larger than 64 KiB, never becomes a request: hyper answers it
+//! with a bare 400 or 431.
 
 use std::time::Duration;
 
