@@ -57,8 +57,8 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
     {
         draft.concerns(user);
     }
-    if parts.extensions.remove::<Streamed>().is_some() && !is_head {
-        return stream(Response::from_parts(parts, body), pending, &id).await;
+    if parts.extensions.remove::<Streamed>().is_some() {
+        return stream(Response::from_parts(parts, body), pending, &id, is_head).await;
     }
     // Other bodies are in memory already; collecting them compresses where that was asked for, and counts the bytes.
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
@@ -89,13 +89,14 @@ async fn refuse(mut pending: Pending, id: &RequestId, is_head: bool) -> Response
 #[derive(Clone, Copy, Debug)]
 pub struct Streamed;
 
-/// Commits the event before the first byte leaves, and once more, with the bytes that left, after the last one.
-async fn stream(response: Response, mut pending: Pending, id: &RequestId) -> Response {
+/// Commits the event before the first byte leaves, and once more, with the bytes that left, after the last one. Nobody
+/// asks for the bytes of an answer to HEAD, so they are never made.
+async fn stream(response: Response, mut pending: Pending, id: &RequestId, is_head: bool) -> Response {
     pending.answer(response.status().as_u16(), 0);
     let (events, event) = (pending.events.clone(), pending.event.clone());
     match pending.commit().await {
         Ok(()) => response.map(|body| Body::new(Counted { body, bytes: 0, events, event })),
-        Err(pending) => refuse(pending, id, false).await,
+        Err(pending) => refuse(pending, id, is_head).await,
     }
 }
 

@@ -4,6 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -173,7 +174,8 @@ async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<
     tokio::spawn(send(export, user, head.to_owned(), end, sender));
     let headers =
         [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"bloq-account.json\"")];
-    let mut response = (headers, Body::new(body)).into_response();
+    // Compression asks once more after the end, which the channel itself does not bear.
+    let mut response = (headers, Body::new(body.fuse())).into_response();
     response.extensions_mut().insert(Streamed);
     Ok(response)
 }

@@ -219,7 +219,7 @@ async fn a_preflight_is_answered_at_the_door_and_is_no_event() {
 #[tokio::test]
 async fn without_named_pages_there_is_no_cors_and_options_is_a_method_like_others() {
     let app = TestApp::start().await;
-    let preflight = app.call(Method::OPTIONS, "/users/me").header("origin", CONSOLE);
+    let preflight = app.call(Method::OPTIONS, "/users/me/events").header("origin", CONSOLE);
     let answer = preflight.header("access-control-request-method", "GET").await.refused(405, "MethodNotAllowed");
     assert_eq!(answer.header("allow"), "GET,HEAD");
     assert!(!format!("{:?}", answer.headers).contains("access-control"), "{answer:?}");

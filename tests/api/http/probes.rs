@@ -46,7 +46,10 @@ async fn probes_and_documents_are_no_events() {
 async fn head_of(app: &TestApp, method: Method, path: &str, token: &str) -> (u16, Vec<(String, String)>, usize) {
     let answer = app.call(method, path).bearer(token).header("accept-encoding", "gzip").0.send().await;
     let answer = answer.expect("the server answers");
-    let told = answer.headers().iter().filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()));
+    let told = answer
+        .headers()
+        .iter()
+        .filter(|(name, _)| !["x-request-id", "date", "transfer-encoding"].contains(&name.as_str()));
     let mut told: Vec<_> = told.map(|(name, value)| (name.to_string(), format!("{value:?}"))).collect();
     told.sort();
     (answer.status().as_u16(), told, answer.bytes().await.expect("a body").len())
@@ -68,10 +71,10 @@ async fn head_says_on_every_route_what_get_says_and_sends_nothing() {
         let path = if path == "/users/me/events" { format!("{path}{oldest}") } else { path };
         for token in [ada.token.as_str(), "no token"] {
             let (status, told, length) = head_of(&app, Method::GET, &path, token).await;
-            assert!(
-                told.contains(&("content-length".into(), format!("\"{length}\""))) || status == 303,
-                "{path}: {told:?}"
-            );
+            // Only what is made while it is sent has no length yet, and a redirection has no body.
+            let is_measured = status != 303 && !(path == "/users/me/export" && status == 200);
+            let length = ("content-length".to_owned(), format!("\"{length}\""));
+            assert_eq!(told.contains(&length), is_measured, "{path}: {told:?}");
             assert_eq!(head_of(&app, Method::HEAD, &path, token).await, (status, told, 0), "{path}");
         }
     }
