@@ -77,6 +77,7 @@ impl Config {
             ("server.idle_timeout_seconds", self.server.idle_timeout_seconds, 1),
             ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1),
             ("database.max_connections", u64::from(self.database.max_connections), 2),
+            ("mail.timeout_seconds", self.mail.timeout_seconds, 1),
             ("password.max_queued_hashes", self.password.max_queued_hashes as u64, 1),
             ("password.queue_deadline_ms", self.password.queue_deadline_ms, 1),
             ("password.max_failed_logins", self.password.max_failed_logins.try_into().unwrap_or(0), 1),
@@ -97,6 +98,8 @@ impl Config {
         ] {
             ensure!(value >= least, "bad value for `{key}`: at least {least} is needed");
         }
+        // A mail under way is nobody else's for five minutes.
+        ensure!(self.mail.timeout_seconds <= 240, "bad value for `mail.timeout_seconds`: at most 240 is allowed");
         ensure!(
             self.mail.transport == MailTransport::File || !self.mail.smtp_url.expose_secret().is_empty(),
             "`mail.transport` is \"smtp\", but `mail.smtp_url` is empty",

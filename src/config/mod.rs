@@ -116,6 +116,8 @@ pub struct Mail {
     pub smtp_url: SecretString,
     /// Sender of every mail.
     pub from: String,
+    /// Longest time the SMTP server may take for one mail.
+    pub timeout_seconds: u64,
 }
 
 /// Where mails go.

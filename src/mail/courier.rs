@@ -1,5 +1,6 @@
-//! Takes due mails and sends them, one at a time; tries again with growing pauses, and gives up visibly.
+//! Takes due mails and sends them; tries again with growing pauses, and gives up visibly.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -12,7 +13,8 @@ use crate::db::Pool;
 use crate::error::Result;
 use crate::worker::Worker;
 
-/// While a mail is being sent nobody else may try. Longer than any attempt, so that only a crash lets a lease run out.
+/// While a mail is being sent nobody else may try. Longer than any attempt (`mail.timeout_seconds` is checked to be
+/// shorter), so that only a crash lets a lease run out.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
 
 /// Some two days, with the pauses of [`pause_after`].
@@ -21,19 +23,26 @@ const MOST_ATTEMPTS: i32 = 14;
 /// How often to look for mails that another process queued.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Sends what waits in the outbox.
+/// Characters of a mail server's complaint that are kept.
+const LONGEST_COMPLAINT: usize = 500;
+
+/// Sends what waits in the outbox, one mail at a time. Clones work side by side and never take the same mail.
+#[derive(Clone)]
 pub struct Courier {
     pool: Pool,
     mail: Mail,
-    stationery: Stationery,
-    transport: Transport,
+    stationery: Arc<Stationery>,
+    transport: Arc<Transport>,
     clock: Clock,
 }
 
 impl Courier {
+    /// How many there are in a server: a recipient whose mail server takes its time holds up one of them, not all mails.
+    pub const SIDE_BY_SIDE: usize = 4;
+
     /// A courier for this outbox.
     pub fn new(pool: Pool, mail: Mail, stationery: Stationery, transport: Transport, clock: Clock) -> Self {
-        Self { pool, mail, stationery, transport, clock }
+        Self { pool, mail, stationery: Arc::new(stationery), transport: Arc::new(transport), clock }
     }
 
     /// Sends one due mail; `false` when none is due.
@@ -53,14 +62,16 @@ impl Courier {
                 store::mark_sent(&mut connection, mail, now).await?;
                 tracing::info!(%mail, attempt, "sent a mail");
             }
-            Err(refusal) if refusal.is_final || attempt >= MOST_ATTEMPTS => {
-                store::mark_failed(&mut connection, mail, now, &refusal.reason).await?;
-                tracing::error!(%mail, attempt, reason = refusal.reason, "gave a mail up");
-            }
             Err(refusal) => {
-                let again = now + pause_after(attempt);
-                store::mark_retry(&mut connection, mail, again, &refusal.reason).await?;
-                tracing::warn!(%mail, attempt, reason = refusal.reason, %again, "could not send a mail yet");
+                let (reason, complaint) = (&refusal.told, one_line(&refusal.reason));
+                if refusal.is_final || attempt >= MOST_ATTEMPTS {
+                    store::mark_failed(&mut connection, mail, now, &complaint).await?;
+                    tracing::error!(%mail, attempt, reason, "gave a mail up; `admin mail retry` tries it again");
+                } else {
+                    let again = now + pause_after(attempt);
+                    store::mark_retry(&mut connection, mail, again, &complaint).await?;
+                    tracing::warn!(%mail, attempt, reason, %again, "could not send a mail yet");
+                }
             }
         }
         Ok(true)
@@ -91,4 +102,9 @@ impl Worker for Courier {
 /// 15 s, 30 s, 1 min … up to six hours.
 fn pause_after(attempt: i32) -> TimeDelta {
     TimeDelta::seconds(15 << (attempt - 1).clamp(0, 20)).min(TimeDelta::hours(6))
+}
+
+/// What a stranger's server said, fit for a line of a table: without line breaks and what else controls a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().take(LONGEST_COMPLAINT).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

@@ -5,11 +5,14 @@
 
 mod courier;
 mod letter;
+mod queued;
 mod service;
+mod smtp;
 mod store;
 mod transport;
 
 pub use courier::Courier;
 pub use letter::{Letter, Stationery};
+pub use queued::{Queued, State, Unsent};
 pub use service::{Mail, SentMail};
 pub use transport::{Transport, can_reach, check};

@@ -8,14 +8,17 @@ use sqlx::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::Letter;
 use super::store::{self, NewMail};
+use super::{Letter, Queued, Unsent};
 use crate::clock::Clock;
 use crate::db::Pool;
 use crate::error::Result;
 use crate::random::Random;
 use crate::sealing::MasterKey;
 use crate::users::UserId;
+
+/// Mails that one statement gives another try.
+const RETRIED_AT_ONCE: i64 = 1000;
 
 /// How long rows of finished mails stay, for caps and for operators.
 const KEPT: TimeDelta = TimeDelta::days(7);
@@ -101,6 +104,37 @@ impl Mail {
     /// The mails of a user of the last week, oldest first.
     pub async fn list(&self, user: UserId) -> Result<Vec<SentMail>> {
         Ok(store::list(&mut *self.pool.acquire().await?, user).await?)
+    }
+
+    /// At most `limit` mails queued after `after`, oldest first; all of them, or those in one state.
+    pub async fn list_queued(&self, only: Option<Unsent>, after: Option<Uuid>, limit: i64) -> Result<Vec<Queued>> {
+        let rows = store::list_queued(&mut *self.pool.acquire().await?, after, only, limit).await?;
+        let now = self.clock.now();
+        Ok(rows.into_iter().map(|row| Queued::new(row, now)).collect())
+    }
+
+    /// Makes mails that wait or were given up due at once, with all their tries before them. Returns the ids of those it
+    /// could do that to: not of mails that are unknown or sent, and not of one that a courier has in hand, which would
+    /// arrive twice.
+    pub async fn retry(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        let due = store::mark_due(&mut *self.pool.acquire().await?, ids, self.clock.now()).await?;
+        self.wake();
+        Ok(due)
+    }
+
+    /// [`Mail::retry`] for every mail that was given up by now. Returns how many.
+    pub async fn retry_failed(&self) -> Result<u64> {
+        let now = self.clock.now();
+        let mut retried = 0;
+        loop {
+            let rows = store::mark_failed_due(&mut *self.pool.acquire().await?, now, now, RETRIED_AT_ONCE).await?;
+            retried += rows;
+            self.wake();
+            // What a courier gave up again meanwhile is not tried for ever: it was given up later than `now`.
+            if rows == 0 {
+                return Ok(retried);
+            }
+        }
     }
 
     /// Opens what waits in the outbox under this id.

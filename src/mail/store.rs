@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::SentMail;
+use super::{SentMail, Unsent};
 use crate::users::UserId;
 
 pub struct NewMail<'a> {
@@ -21,6 +21,19 @@ pub struct DueMail {
     pub sealed_variables: Option<Vec<u8>>,
     pub created_at: DateTime<Utc>,
     pub attempts: i32,
+}
+
+/// A mail as operators see it: nothing of what it says.
+pub struct MailRow {
+    pub id: Uuid,
+    pub recipient: String,
+    pub template: String,
+    pub attempts: i32,
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    pub taken_until: Option<DateTime<Utc>>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub failed_at: Option<DateTime<Utc>>,
+    pub last_error: Option<String>,
 }
 
 pub async fn insert(connection: &mut PgConnection, mail: &NewMail<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
@@ -105,7 +118,7 @@ pub async fn mark_taken(
 ) -> sqlx::Result<Option<DueMail>> {
     sqlx::query_as!(
         DueMail,
-        "update outbox set attempts = attempts + 1, next_attempt_at = $2
+        "update outbox set attempts = attempts + 1, next_attempt_at = $2, taken_until = $2
          where id = (select id from outbox where next_attempt_at <= $1
                      order by next_attempt_at limit 1 for update skip locked)
          returning id, recipient, sealed_variables, created_at, attempts",
@@ -118,7 +131,8 @@ pub async fn mark_taken(
 
 pub async fn mark_sent(connection: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!(
-        "update outbox set sent_at = $2, next_attempt_at = null, sealed_variables = null, last_error = null
+        "update outbox set sent_at = $2, next_attempt_at = null, taken_until = null, sealed_variables = null,
+                           last_error = null
          where id = $1",
         id,
         now,
@@ -129,16 +143,21 @@ pub async fn mark_sent(connection: &mut PgConnection, id: Uuid, now: DateTime<Ut
 }
 
 pub async fn mark_retry(connection: &mut PgConnection, id: Uuid, at: DateTime<Utc>, error: &str) -> sqlx::Result<()> {
-    sqlx::query!("update outbox set next_attempt_at = $2, last_error = $3 where id = $1", id, at, error)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query!(
+        "update outbox set next_attempt_at = $2, taken_until = null, last_error = $3 where id = $1",
+        id,
+        at,
+        error,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
+/// Gives a mail up. Its variables stay for [`mark_due`], until the row is swept.
 pub async fn mark_failed(connection: &mut PgConnection, id: Uuid, now: DateTime<Utc>, error: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "update outbox set failed_at = $2, next_attempt_at = null, sealed_variables = null, last_error = $3
-         where id = $1",
+        "update outbox set failed_at = $2, next_attempt_at = null, taken_until = null, last_error = $3 where id = $1",
         id,
         now,
         error,
@@ -146,6 +165,65 @@ pub async fn mark_failed(connection: &mut PgConnection, id: Uuid, now: DateTime<
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Mails with an id after `after`, oldest first; of all mails, or of those in the states asked for.
+pub async fn list_queued(
+    connection: &mut PgConnection,
+    after: Option<Uuid>,
+    only: Option<Unsent>,
+    at_most: i64,
+) -> sqlx::Result<Vec<MailRow>> {
+    sqlx::query_as!(
+        MailRow,
+        "select id, recipient, template, attempts, next_attempt_at, taken_until, sent_at, failed_at, last_error
+         from outbox
+         where ($1::uuid is null or id > $1)
+           and (not $2 or failed_at is not null)
+           and (not $3 or (failed_at is null and sent_at is null))
+         order by id limit $4",
+        after,
+        only == Some(Unsent::Failed),
+        only == Some(Unsent::Waiting),
+        at_most,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Makes these mails due, as if they had never been tried; not those that were sent, that a courier holds, or whose
+/// variables are gone. Returns the ids of those it did that to.
+pub async fn mark_due(connection: &mut PgConnection, ids: &[Uuid], now: DateTime<Utc>) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "update outbox set next_attempt_at = $2, taken_until = null, attempts = 0, failed_at = null
+         where id = any($1) and sent_at is null and sealed_variables is not null
+           and (taken_until is null or taken_until <= $2)
+         returning id",
+        ids,
+        now,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The same for mails that were given up until `before`. Returns how many.
+pub async fn mark_failed_due(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+    at_most: i64,
+) -> sqlx::Result<u64> {
+    sqlx::query!(
+        "update outbox set next_attempt_at = $2, attempts = 0, failed_at = null
+         where id in (select id from outbox where failed_at <= $1 and sealed_variables is not null
+                      order by id limit $3 for update skip locked)",
+        before,
+        now,
+        at_most,
+    )
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected())
 }
 
 pub async fn delete_done(connection: &mut PgConnection, before: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {

@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use lettre::Message;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::{self, AsyncSmtpTransportBuilder};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::letter::Written;
+use super::smtp::Relay;
 use crate::config::{self, MailTransport};
-
-/// A mail server that says nothing for this long is not going to.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A way out of the house.
 pub struct Transport {
@@ -26,24 +23,26 @@ pub struct Transport {
 
 enum Out {
     File(PathBuf),
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Smtp(Relay),
 }
 
 /// Why a mail did not leave.
 pub struct Refusal {
-    /// For the log and the operator; holds nothing of the mail's content.
+    /// For the operator, in the words of whoever refused; holds nothing of the mail's content.
     pub reason: String,
+    /// The same for the log, without the recipient.
+    pub told: String,
     /// Whether another try is pointless.
     pub is_final: bool,
 }
 
 impl Refusal {
     pub(super) fn for_good(reason: String) -> Self {
-        Self { reason, is_final: true }
+        Self { told: reason.clone(), reason, is_final: true }
     }
 
-    fn for_now(reason: String) -> Self {
-        Self { reason, is_final: false }
+    pub(super) fn for_now(reason: String) -> Self {
+        Self { told: reason.clone(), reason, is_final: false }
     }
 }
 
@@ -56,7 +55,7 @@ pub fn can_reach(address: &str) -> bool {
 pub fn check(config: &config::Mail) -> anyhow::Result<()> {
     sender(config)?;
     if !config.smtp_url.expose_secret().is_empty() {
-        smtp(config)?;
+        relay(config)?;
     }
     Ok(())
 }
@@ -67,13 +66,12 @@ fn sender(config: &config::Mail) -> anyhow::Result<Mailbox> {
     })
 }
 
-/// What `mail.smtp_url` says; nothing is connected and no runtime is needed yet.
-fn smtp(config: &config::Mail) -> anyhow::Result<AsyncSmtpTransportBuilder> {
-    // The library's error may repeat the URL, and with it the password.
-    let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())
-        .ok()
-        .context("bad value for `mail.smtp_url`: smtp://user:password@host:587?tls=required or smtps://… is needed")?;
-    Ok(builder.timeout(Some(SMTP_TIMEOUT)))
+/// What `mail.smtp_url` says; nothing is connected yet.
+fn relay(config: &config::Mail) -> anyhow::Result<Relay> {
+    Relay::parse(config.smtp_url.expose_secret(), Duration::from_secs(config.timeout_seconds)).context(
+        "bad value for `mail.smtp_url`: smtp://user:password@host:587?tls=required or smtps://user:password@host is \
+         needed",
+    )
 }
 
 impl Transport {
@@ -85,7 +83,7 @@ impl Transport {
                 crate::data_dir::private_folder(&folder)?;
                 Out::File(folder)
             }
-            MailTransport::Smtp => Out::Smtp(smtp(config)?.build()),
+            MailTransport::Smtp => Out::Smtp(relay(config)?),
         };
         Ok(Self { from: sender(config)?, out })
     }
@@ -120,10 +118,7 @@ impl Transport {
                     .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
                     .map_err(|error| Refusal::for_now(format!("cannot write the mail file: {error}")))
             }
-            Out::Smtp(server) => server.send(message).await.map(drop).map_err(|error: smtp::Error| Refusal {
-                is_final: error.is_permanent() && !is_our_credential(&error),
-                reason: error.to_string(),
-            }),
+            Out::Smtp(relay) => relay.send(&message).await,
         }
     }
 }
@@ -137,12 +132,6 @@ fn unfolded(text: String) -> Body {
     } else {
         Body::new(text)
     }
-}
-
-/// A server that refuses *us* (RFC 4954: 530, 534, 535, 538) has said nothing about the mail: an operator who mends the
-/// password should find it still waiting.
-fn is_our_credential(error: &smtp::Error) -> bool {
-    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
 }
 
 /// Whoever watches the folder sees complete files only.

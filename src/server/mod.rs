@@ -19,6 +19,7 @@ use crate::app::{App, Workers};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::browsers::Browsers;
+use crate::mail::Courier;
 use crate::{http, worker};
 use accept::Entrance;
 pub use tls::Certificates;
@@ -114,13 +115,13 @@ pub async fn run(
     let Workers { writer, courier, partitions, sweeper, eraser, last_uses } = workers;
     let mut writer = writer.spawn(stop_writer.clone());
     // These finish the step they are in while the door closes: a mail that a server is just taking is noted as sent.
-    let others = [
-        worker::spawn(courier, stop.clone()),
+    let mut others = vec![
         worker::spawn(partitions, stop.clone()),
         worker::spawn(sweeper, stop.clone()),
         worker::spawn(eraser, stop.clone()),
         worker::spawn(last_uses, stop.clone()),
     ];
+    others.extend((0..Courier::SIDE_BY_SIDE).map(|_| worker::spawn(courier.clone(), stop.clone())));
     let stopped = stop.clone().cancelled_owned();
     let stopping = tokio::spawn(async move {
         stopped.await;

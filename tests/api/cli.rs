@@ -2,6 +2,7 @@
 
 mod admin;
 mod configuration;
+mod mail;
 
 use serde_json::Value;
 
@@ -41,6 +42,8 @@ async fn every_command_has_a_help_with_the_global_options() {
         &["migrate", "--help"],
         &["admin", "user", "create", "--help"],
         &["admin", "user", "set-level", "--help"],
+        &["admin", "mail", "list", "--help"],
+        &["admin", "mail", "retry", "--help"],
         &["openapi", "--help"],
         &["config", "--help"],
     ] {

@@ -33,7 +33,7 @@ fn the_sources_are_read() {
         "users/store.rs",
         "http/mod.rs",
         "db/embedded/mod.rs",
-        "cli/admin.rs",
+        "cli/admin/mod.rs",
     ] {
         assert!(all.iter().any(|source| source.path == path), "{path}");
     }

@@ -1,5 +1,8 @@
 //! What arrives in a mailbox, and that it arrives once.
 
+mod relay;
+
+use bloq_accounts::mail::{State, Unsent};
 use chrono::TimeDelta;
 
 use crate::harness::{TestApp, sign_up_body};
@@ -124,7 +127,53 @@ async fn a_mail_that_can_never_leave_is_given_up_visibly() {
         app.advance(TimeDelta::hours(12));
     }
     assert_eq!(app.count("select count(*) from outbox where failed_at is not null and last_error <> ''").await, 1);
+    let stays = "select count(*) from outbox where sealed_variables is not null";
+    assert_eq!(app.count(stays).await, 1, "sealed, for an operator who tries again");
+    app.sweep().await;
+    assert_eq!(app.count("select count(*) from outbox").await, 0, "and not for ever");
+}
+
+#[tokio::test]
+async fn a_mail_that_was_given_up_leaves_when_an_operator_tries_it_again() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let folder = app.config.data_dir.join("mail");
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+    while app.app.mail.list_queued(Some(Unsent::Failed), None, 1).await.expect("a list").is_empty() {
+        app.deliver_mail().await;
+        app.advance(TimeDelta::hours(1));
+    }
+    std::fs::create_dir(&folder).expect("the folder comes back");
+    assert_eq!(app.deliver_mail().await, 0, "nobody tries by himself");
+    assert_eq!(app.app.mail.retry_failed().await.expect("a retry"), 1);
+    let mails = app.app.mail.list_queued(None, None, 10).await.expect("a list");
+    assert_eq!((mails.len(), mails[0].state, mails[0].attempts), (1, State::Waiting, 0));
+    assert_eq!(app.deliver_mail().await, 1);
+    app.mailbox().last_to("ada@example.com");
+    let mails = app.app.mail.list_queued(None, None, 10).await.expect("a list");
+    assert_eq!((mails[0].state, mails[0].last_error.as_deref()), (State::Sent, None));
+    let again = app.app.mail.retry(&[mails[0].id]).await.expect("a retry");
+    assert!(again.is_empty(), "what was sent is not sent again");
+    assert_eq!(app.app.mail.retry_failed().await.expect("a retry"), 0);
     assert_eq!(app.count("select count(*) from outbox where sealed_variables is not null").await, 0, "no secret stays");
+}
+
+#[tokio::test]
+async fn a_mail_that_waits_is_tried_at_once_when_an_operator_says_so() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    app.sign_up("bob@example.com").await;
+    let folder = app.config.data_dir.join("mail");
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+    assert_eq!(app.deliver_mail().await, 2);
+    std::fs::create_dir(&folder).expect("the folder comes back");
+    let waiting = app.app.mail.list_queued(Some(Unsent::Waiting), None, 10).await.expect("a list");
+    assert!(waiting.iter().all(|mail| mail.last_error.is_some() && mail.next_attempt_at > Some(app.now())));
+    let (ada, unknown) = (waiting[0].id, app.app.random.uuid_v4());
+    assert_eq!(app.app.mail.retry(&[ada, unknown]).await.expect("a retry"), [ada]);
+    assert_eq!(app.deliver_mail().await, 1, "bob's waits on");
+    let page = app.app.mail.list_queued(None, Some(ada), 10).await.expect("a list");
+    assert_eq!((page.len(), page[0].recipient.as_str()), (1, "bob@example.com"));
 }
 
 #[tokio::test]

@@ -1,45 +1,16 @@
-//! `bloq-accounts admin …`: what an operator does, through the same services as every other door.
-
-use std::io::Read;
-use std::process::ExitCode;
+//! `admin user …`
 
 use anyhow::{Context, anyhow, ensure};
 use clap::{Args, Subcommand};
 
-use super::{database, output};
-use crate::app::App;
-use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
-use crate::error::Error;
-use crate::random::Random;
-use crate::secret::PlainSecret;
+use super::{PAGE, first_line_of_stdin, plain};
+use crate::cli::output;
+use crate::clock::Timestamp;
 use crate::users::password::Password;
 use crate::users::{AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, State, User, Users};
 
-/// Bytes of a token that are read; ours have some 500.
-const LONGEST_TOKEN: usize = 4096;
-
-/// Users of one page of `list`; all pages are printed.
-const PAGE: i64 = 500;
-
 #[derive(Subcommand)]
-pub enum Admin {
-    /// Make, verify, list users and give them rights
-    #[command(subcommand)]
-    User(UserCommand),
-    /// Look after tokens
-    #[command(subcommand)]
-    Token(TokenCommand),
-}
-
-#[derive(Subcommand)]
-pub enum TokenCommand {
-    /// Revoke the one refresh token on the first line of stdin; others of its client key stay good
-    Revoke,
-}
-
-#[derive(Subcommand)]
-pub enum UserCommand {
+pub enum Command {
     /// Make a user; without --password-stdin an activation password is printed
     Create(Create),
     /// Take the e-mail of a user as proved
@@ -86,39 +57,24 @@ struct Name {
 }
 
 /// Does one command.
-pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
-    database::with_url(config, async |url| {
-        let (app, _workers) = App::build(config, url, Clock::System, Random::default()).await?;
-        let users = &app.users;
-        let command = match command {
-            Admin::User(command) => command,
-            Admin::Token(TokenCommand::Revoke) => {
-                let token = PlainSecret::new(first_line_of_stdin(LONGEST_TOKEN, "refresh token")?);
-                app.tokens.revoke_refresh(&token).await.map_err(plain)?;
-                eprintln!("the refresh token is revoked");
-                return Ok(());
-            }
-        };
-        match command {
-            UserCommand::Create(create) => self::create(users, create).await,
-            UserCommand::Verify { user } => {
-                let user = named(users, &user).await?;
-                ensure!(user.email.is_some(), "{} has no e-mail to verify", user.id);
-                let user = users.verify_by_operator(user.id).await.map_err(plain)?;
-                eprintln!("{} is verified", user.id);
-                Ok(())
-            }
-            UserCommand::List => list(users).await,
-            UserCommand::SetLevel { user, level, read_only } => {
-                let user = named(users, &user).await?;
-                let user = users.set_level(user.id, level, read_only).await.map_err(plain)?;
-                eprintln!("{} is now {}", user.id, level_name(&user));
-                Ok(())
-            }
+pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create(create) => self::create(users, create).await,
+        Command::Verify { user } => {
+            let user = named(users, &user).await?;
+            ensure!(user.email.is_some(), "{} has no e-mail to verify", user.id);
+            let user = users.verify_by_operator(user.id).await.map_err(plain)?;
+            eprintln!("{} is verified", user.id);
+            Ok(())
         }
-    })
-    .await?;
-    Ok(ExitCode::SUCCESS)
+        Command::List => list(users).await,
+        Command::SetLevel { user, level, read_only } => {
+            let user = named(users, &user).await?;
+            let user = users.set_level(user.id, level, read_only).await.map_err(plain)?;
+            eprintln!("{} is now {}", user.id, level_name(&user));
+            Ok(())
+        }
+    }
 }
 
 async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
@@ -148,20 +104,6 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads a secret from where neither the process list nor the history of a shell shows it.
-fn first_line_of_stdin(longest: usize, what: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
-    // One byte more than is allowed, and a line end, so that a longer one is seen to be longer.
-    let most = longest as u64 + 3;
-    std::io::stdin()
-        .take(most)
-        .read_to_string(&mut text)
-        .with_context(|| format!("cannot read the {what} from stdin"))?;
-    let line = text.lines().next().unwrap_or_default();
-    ensure!(!line.is_empty(), "no {what} on stdin");
-    Ok(line.to_owned())
-}
-
 async fn list(users: &Users) -> anyhow::Result<()> {
     output::line(format_args!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED"))?;
     let mut last: Option<User> = None;
@@ -187,14 +129,6 @@ async fn list(users: &Users) -> anyhow::Result<()> {
 
 async fn named(users: &Users, text: &str) -> anyhow::Result<User> {
     users.find_named(&Login::parse(text)).await.map_err(plain)?.with_context(|| format!("there is no user {text:?}"))
-}
-
-/// The error as an operator wants it: the whole inside of our own failures, the plain words of a refusal.
-fn plain(error: Error) -> anyhow::Error {
-    match error {
-        Error::Internal(error) => error,
-        refusal => anyhow!("{refusal}"),
-    }
 }
 
 fn level_name(user: &User) -> &'static str {

@@ -1,0 +1,70 @@
+//! `bloq-accounts admin …`: what an operator does, through the same services as every other door.
+
+mod mail;
+mod token;
+mod user;
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, ensure};
+use clap::Subcommand;
+
+use super::database;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::Error;
+use crate::random::Random;
+
+/// Rows of one page of a list; all pages are printed.
+const PAGE: i64 = 500;
+
+#[derive(Subcommand)]
+pub enum Admin {
+    /// Make, verify, list users and give them rights
+    #[command(subcommand)]
+    User(user::Command),
+    /// Look after tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Look after mails: what waits, what failed and why
+    #[command(subcommand)]
+    Mail(mail::Command),
+}
+
+/// Does one command.
+pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
+    database::with_url(config, async |url| {
+        let (app, _workers) = App::build(config, url, Clock::System, Random::default()).await?;
+        match command {
+            Admin::User(command) => user::run(&app.users, command).await,
+            Admin::Token(command) => token::run(&app.tokens, command).await,
+            Admin::Mail(command) => mail::run(&app.mail, command).await,
+        }
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a secret from where neither the process list nor the history of a shell shows it.
+fn first_line_of_stdin(longest: usize, what: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    // One byte more than is allowed, and a line end, so that a longer one is seen to be longer.
+    let most = longest as u64 + 3;
+    std::io::stdin()
+        .take(most)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read the {what} from stdin"))?;
+    let line = text.lines().next().unwrap_or_default();
+    ensure!(!line.is_empty(), "no {what} on stdin");
+    Ok(line.to_owned())
+}
+
+/// The error as an operator wants it: the whole inside of our own failures, the plain words of a refusal.
+fn plain(error: Error) -> anyhow::Error {
+    match error {
+        Error::Internal(error) => error,
+        refusal => anyhow!("{refusal}"),
+    }
+}
