@@ -3,7 +3,7 @@
 //! AES-256-GCM with a random nonce in front of the ciphertext. The associated data names the row a sealed value belongs
 //! to, so that nobody with write access to the database can move one sealed value into another row.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -23,11 +23,20 @@ impl MasterKey {
     /// # Errors
     /// When it is not exactly 64 hex digits; the message does not repeat them.
     pub fn parse(text: &SecretString) -> anyhow::Result<Self> {
-        let mut bytes = [0; Self::LENGTH];
-        hex::decode_to_slice(text.expose_secret().trim(), &mut bytes)
-            .ok()
-            .context("a master key is 64 hex digits (32 bytes), for example from `openssl rand -hex 32`")?;
-        Ok(Self::from_bytes(&bytes))
+        Ok(Self::from_bytes(&bytes(text)?))
+    }
+
+    /// The key file of a data folder.
+    pub fn file(data_dir: &Path) -> PathBuf {
+        data_dir.join("master.key")
+    }
+
+    /// The configured key, or else the one in the key file of the data folder; `None` when there is neither.
+    pub fn at_hand(configured: &SecretString, data_dir: &Path) -> anyhow::Result<Option<Self>> {
+        match configured.expose_secret() {
+            "" => Self::read(&Self::file(data_dir)),
+            _ => Self::parse(configured).map(Some),
+        }
     }
 
     /// A key from its bytes.
@@ -42,6 +51,12 @@ impl MasterKey {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read the master key file {}", path.display())),
         }
+    }
+
+    /// Writes a copy of a key file, like [`MasterKey::write`].
+    pub fn copy(from: &Path, to: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(from).with_context(|| format!("cannot read {}", from.display()))?;
+        Self::write(to, &bytes(&text.into())?)
     }
 
     /// Writes a new key file (mode 0600), complete or not at all, and never over an existing one.
@@ -90,6 +105,14 @@ impl MasterKey {
             Err(_) => bail!("the master key does not open this value"),
         }
     }
+}
+
+fn bytes(text: &SecretString) -> anyhow::Result<[u8; MasterKey::LENGTH]> {
+    let mut bytes = [0; MasterKey::LENGTH];
+    hex::decode_to_slice(text.expose_secret().trim(), &mut bytes)
+        .ok()
+        .context("a master key is 64 hex digits (32 bytes), for example from `openssl rand -hex 32`")?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

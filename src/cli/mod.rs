@@ -4,6 +4,7 @@ mod admin;
 mod database;
 mod migrate;
 mod output;
+mod progress;
 mod serve;
 
 use std::net::SocketAddr;
@@ -74,7 +75,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Look after users
+    /// Look after users, tokens, mails and backups
     #[command(subcommand)]
     Admin(admin::Admin),
     /// Print the OpenAPI document

@@ -103,7 +103,7 @@ fn look_on_signal(certificates: Certificates) -> anyhow::Result<()> {
 }
 
 /// A token that is cancelled by the first SIGTERM or Ctrl-C; the second one ends the process on the spot.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let stopping = stop.clone();

@@ -5,7 +5,7 @@ pub mod embedded;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -87,10 +87,29 @@ pub async fn pending_migrations(pool: &Pool) -> anyhow::Result<usize> {
         return Ok(MIGRATIONS.iter().count());
     }
     let applied = connection.list_applied_migrations(table).await?;
-    if let Some(newer) = applied.iter().find(|migration| !MIGRATIONS.version_exists(migration.version)) {
-        anyhow::bail!("the database has migration {}, which this version does not know: it is older", newer.version);
-    }
+    check_known(applied.iter().map(|migration| migration.version))?;
     Ok(MIGRATIONS.iter().filter(|own| !applied.iter().any(|seen| seen.version == own.version)).count())
+}
+
+/// Refuses migrations of a newer binary.
+fn check_known(mut applied: impl Iterator<Item = i64>) -> anyhow::Result<()> {
+    match applied.find(|version| !MIGRATIONS.version_exists(*version)) {
+        Some(newer) => bail!("the database has migration {newer}, which this version does not know: it is older"),
+        None => Ok(()),
+    }
+}
+
+/// The table that [`check_backup`] reads.
+pub fn migrations_table() -> &'static str {
+    &MIGRATIONS.table_name
+}
+
+/// Refuses a backup of a newer binary. One of an older binary is migrated once it is restored.
+pub fn check_backup(tables: &embedded::Tables) -> anyhow::Result<()> {
+    let applied = tables.rows(migrations_table(), ["version"])?;
+    ensure!(!applied.is_empty(), "there is no schema in the backup: it is none of bloq-accounts");
+    let versions: Vec<i64> = applied.iter().map(|[version]| version.parse()).collect::<Result<_, _>>()?;
+    check_known(versions.into_iter())
 }
 
 /// Whether the database answers right now.

@@ -8,4 +8,4 @@ pub mod http;
 mod service;
 mod store;
 
-pub use service::{Established, SigningKeys, establish};
+pub use service::{Established, SigningKeys, TABLE, check_backup, establish};

@@ -8,11 +8,11 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed2551
 use chrono::{DateTime, Utc};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
-use secrecy::ExposeSecret;
 use sqlx::PgConnection;
 
 use super::store::{self, KeyRow};
 use crate::config;
+use crate::db::embedded::Tables;
 use crate::random::Random;
 use crate::sealing::MasterKey;
 
@@ -48,12 +48,9 @@ pub async fn establish(
     random: &Random,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Established> {
-    let path = config.data_dir.join("master.key");
+    let path = MasterKey::file(&config.data_dir);
     let mut rows = store::list(connection).await.context("cannot read the signing keys")?;
-    let given = match config.server.master_key.expose_secret() {
-        "" => MasterKey::read(&path)?,
-        _ => Some(MasterKey::parse(&config.server.master_key)?),
-    };
+    let given = MasterKey::at_hand(&config.server.master_key, &config.data_dir)?;
 
     let master_key = match given {
         Some(key) => key,
@@ -74,6 +71,24 @@ pub async fn establish(
         rows.push(row);
     }
     Ok(Established { signing_keys: SigningKeys::open(&rows, &master_key)?, master_key })
+}
+
+/// The table that [`check_backup`] reads.
+pub const TABLE: &str = "signing_keys";
+
+/// Checks that `master_key` opens every signing key of a backup.
+///
+/// # Errors
+/// When it does not, or when there is no signing key: then it is no backup of ours.
+pub fn check_backup(tables: &Tables, master_key: &MasterKey) -> anyhow::Result<()> {
+    let keys = tables.rows(TABLE, ["kid", "sealed_private_key"])?;
+    ensure!(!keys.is_empty(), "there is no signing key in the backup: it is none of bloq-accounts");
+    for [kid, sealed] in keys {
+        let sealed = sealed.strip_prefix("\\x").and_then(|digits| hex::decode(digits).ok());
+        let sealed = sealed.context("a signing key of the backup cannot be read")?;
+        master_key.open(&place(&kid), &sealed).context("cannot open the signing key in the backup")?;
+    }
+    Ok(())
 }
 
 impl SigningKeys {

@@ -43,6 +43,8 @@ async fn every_command_has_a_help_with_the_global_options() {
         &["admin", "user", "create", "--help"],
         &["admin", "user", "set-level", "--help"],
         &["admin", "mail", "list", "--help"],
+        &["admin", "backup", "--help"],
+        &["admin", "restore", "--help"],
         &["admin", "mail", "retry", "--help"],
         &["openapi", "--help"],
         &["config", "--help"],

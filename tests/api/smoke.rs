@@ -1,5 +1,6 @@
 //! The real binary on its own Postgres and a real port: what the README promises, from sign-up to events.
 
+mod backup;
 mod crash;
 mod replicas;
 mod secrets;

@@ -61,7 +61,7 @@ async fn list(mail: &Mail, which: Which) -> anyhow::Result<()> {
     };
     let head = ("ID", "STATE", "TRIES", "NEXT TRY", "TEMPLATE", "RECIPIENT, LAST ERROR");
     let (id, state, tries, next, template, rest) = head;
-    output::line(format_args!("{id:<36}  {state:<7}  {tries:>5}  {next:<24}  {template:<16}  {rest}"))?;
+    output::line(format_args!("{id:<36}  {state:<7}  {tries:>5}  {next:<24}  {template:<20}  {rest}"))?;
     let mut last = None;
     loop {
         let page = mail.list_queued(only, last, PAGE).await.map_err(plain)?;
@@ -78,7 +78,7 @@ async fn list(mail: &Mail, which: Which) -> anyhow::Result<()> {
 fn row(mail: &Queued) -> String {
     let Queued { id, recipient, template, state, attempts, .. } = mail;
     let next = mail.next_attempt_at.map(|at| Timestamp(at).to_string()).unwrap_or_default();
-    let mut row = format!("{id}  {state:<7}  {attempts:>5}  {next:<24}  {template:<16}  {recipient}");
+    let mut row = format!("{id}  {state:<7}  {attempts:>5}  {next:<24}  {template:<20}  {recipient}");
     if let Some(error) = &mail.last_error {
         // Writing to a text does not fail.
         let _ = write!(row, ", {error}");

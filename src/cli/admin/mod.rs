@@ -1,5 +1,6 @@
 //! `bloq-accounts admin …`: what an operator does, through the same services as every other door.
 
+mod backup;
 mod mail;
 mod token;
 mod user;
@@ -31,20 +32,31 @@ pub enum Admin {
     /// Look after mails: what waits, what failed and why
     #[command(subcommand)]
     Mail(mail::Command),
+    /// Write the private database into a file; the server may run meanwhile
+    Backup(backup::Backup),
+    /// Make the private database of an empty data folder from a backup
+    Restore(backup::Restore),
 }
 
 /// Does one command.
 pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
+    match command {
+        Admin::User(command) => with_app(config, async |app| user::run(&app.users, command).await).await,
+        Admin::Token(command) => with_app(config, async |app| token::run(&app.tokens, command).await).await,
+        Admin::Mail(command) => with_app(config, async |app| mail::run(&app.mail, command).await).await,
+        Admin::Backup(command) => backup::backup(config, command).await,
+        Admin::Restore(command) => backup::restore(config, command).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gives `work` the services, on whichever database there is.
+async fn with_app(config: &Config, work: impl AsyncFnOnce(App) -> anyhow::Result<()>) -> anyhow::Result<()> {
     database::with_url(config, async |url| {
         let (app, _workers) = App::build(config, url, Clock::System, Random::default()).await?;
-        match command {
-            Admin::User(command) => user::run(&app.users, command).await,
-            Admin::Token(command) => token::run(&app.tokens, command).await,
-            Admin::Mail(command) => mail::run(&app.mail, command).await,
-        }
+        work(app).await
     })
-    .await?;
-    Ok(ExitCode::SUCCESS)
+    .await
 }
 
 /// Reads a secret from where neither the process list nor the history of a shell shows it.

@@ -142,6 +142,21 @@ impl Binaries {
     }
 }
 
+impl Binaries {
+    /// A client program such as `pg_dump`, of the same version, from the same folder.
+    pub fn client(&self, name: &str) -> Result<PathBuf> {
+        let (program, major) = (self.folder.join(name), self.major);
+        if !program.is_file() {
+            bail!(
+                "there is no {name} in {}: install the client programs of PostgreSQL {major} (Debian, Ubuntu: `apt \
+                 install postgresql-client-{major}`; Fedora: `dnf install postgresql`)",
+                self.folder.display()
+            );
+        }
+        Ok(program)
+    }
+}
+
 /// The major version in a line such as `postgres (PostgreSQL) 17beta1`.
 fn major_version(line: &str) -> Option<u32> {
     let version = line.strip_prefix("postgres (PostgreSQL) ")?;

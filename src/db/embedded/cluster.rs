@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::account::Account;
 use super::binaries::Binaries;
+use super::postmaster::end_leftover;
 use crate::random::Random;
 
 /// The role which owns everything.
@@ -45,18 +46,21 @@ pub(super) fn made_by(pgdata: &Path) -> Result<Option<u32>> {
     }
 }
 
-/// Make the database. It gets its name when it is complete and on disk, so one that was
-/// interrupted is never taken for a database.
-pub(super) async fn make(data_dir: &Path, account: &Account, binaries: &Binaries) -> Result<()> {
-    remove_unfinished(data_dir)?;
-    let unfinished = data_dir.join(format!("{UNFINISHED}{}", Random::default().uuid_v4()));
-    account.own_folder(&unfinished)?;
+/// Where a database is made. It gets its name when it is complete and on disk, so one that was interrupted is never
+/// taken for a database.
+pub(super) fn aside(data_dir: &Path) -> PathBuf {
+    data_dir.join(format!("{UNFINISHED}{}", Random::default().uuid_v4()))
+}
+
+/// Make a new database in this folder.
+pub(super) async fn make(folder: &Path, account: &Account, binaries: &Binaries) -> Result<()> {
+    account.own_folder(folder)?;
     let initdb = binaries.folder.join("initdb");
     let making = account
         .command(&initdb)
         .args(["--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject"])
         .args(["--no-instructions", "--username", ROLE, "--pgdata"])
-        .arg(&unfinished)
+        .arg(folder)
         .kill_on_drop(true)
         .output();
     let made = timeout(MADE_WITHIN, making)
@@ -66,20 +70,27 @@ pub(super) async fn make(data_dir: &Path, account: &Account, binaries: &Binaries
     if !made.status.success() {
         bail!("{} failed ({}):\n{}", initdb.display(), made.status, String::from_utf8_lossy(&made.stderr).trim_end());
     }
+    Ok(())
+}
+
+/// Give a complete database its name.
+pub(super) fn put_in_place(folder: &Path, data_dir: &Path) -> Result<()> {
     let pgdata = pgdata(data_dir);
-    fs::rename(&unfinished, &pgdata)
+    fs::rename(folder, &pgdata)
         .and_then(|()| File::open(data_dir)?.sync_all())
         .with_context(|| format!("putting the new database at {}, where nothing may be yet", pgdata.display()))
 }
 
-/// Remove what an interrupted [`make`] left. Its initdb may still be writing, so each one works in
-/// a folder of its own, and one which cannot be removed now is left for the next time.
-fn remove_unfinished(data_dir: &Path) -> Result<()> {
+/// Remove what an interrupted start or restore left. Its initdb may still be writing, so each one works in a folder of
+/// its own, and one which cannot be removed now is left for the next time. Its Postgres may still be about to end.
+pub(super) async fn remove_unfinished(data_dir: &Path) -> Result<()> {
     let entries = fs::read_dir(data_dir).with_context(|| format!("reading the data folder {}", data_dir.display()))?;
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED)
-            && let Err(error) = fs::remove_dir_all(entry.path())
-        {
+        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            continue;
+        }
+        end_leftover(&entry.path()).await?;
+        if let Err(error) = fs::remove_dir_all(entry.path()) {
             tracing::warn!(folder = %entry.path().display(), %error, "cannot remove an unfinished database");
         }
     }

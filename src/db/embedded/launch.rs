@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::process::Command;
 use tokio::time::sleep;
 
 use super::account::Account;
@@ -24,6 +25,33 @@ const READY_WITHIN: Duration = Duration::from_secs(600);
 /// The longest pause between two looks at whether it does.
 const SLOWEST_POLL: Duration = Duration::from_millis(250);
 
+/// The programs of PostgreSQL for a data folder, and who runs them.
+pub(super) struct Tools {
+    account: Account,
+    binaries: Binaries,
+    /// The version that made the database, if there is one.
+    made_by: Option<u32>,
+}
+
+impl Tools {
+    /// Find the programs for this folder, which may not exist yet.
+    pub async fn find(settings: &Settings) -> Result<Self> {
+        let pgdata = cluster::pgdata(&settings.data_dir);
+        let account = Account::choose(&pgdata)?;
+        let made_by = cluster::made_by(&pgdata)?;
+        let binaries = Search::system(settings.postgres_bin.clone()).find(made_by).await?;
+        account.check_reach(&binaries.folder).await?;
+        Ok(Self { account, binaries, made_by })
+    }
+
+    /// A command for one of the client programs. It ends with us, and Ctrl-C in a terminal is for us alone.
+    pub fn program(&self, name: &str) -> Result<Command> {
+        let mut command = self.account.command(self.binaries.client(name)?);
+        command.kill_on_drop(true).process_group(0);
+        Ok(command)
+    }
+}
+
 /// All it takes to start Postgres in a folder, again and again.
 pub(super) struct Launch {
     account: Account,
@@ -38,21 +66,34 @@ impl Launch {
     /// Get a data folder which is locked ready for Postgres: the database made, and no earlier
     /// Postgres in it.
     pub async fn prepare(settings: &Settings) -> Result<Self> {
-        let data_dir = &settings.data_dir;
-        let pgdata = cluster::pgdata(data_dir);
-        let account = Account::choose(&pgdata)?;
-        account.check_reach(data_dir).await?;
-        let made_by = cluster::made_by(&pgdata)?;
-        let binaries = Search::system(settings.postgres_bin.clone()).find(made_by).await?;
-        account.check_reach(&binaries.folder).await?;
-        if made_by.is_none() {
-            tracing::info!(folder = %pgdata.display(), version = binaries.major, "making a new database");
-            cluster::make(data_dir, &account, &binaries).await?;
+        let tools = Tools::find(settings).await?;
+        let (data_dir, pgdata) = (&settings.data_dir, cluster::pgdata(&settings.data_dir));
+        tools.account.check_reach(data_dir).await?;
+        if tools.made_by.is_none() {
+            tracing::info!(folder = %pgdata.display(), version = tools.binaries.major, "making a new database");
+            let aside = cluster::aside(data_dir);
+            cluster::remove_unfinished(data_dir).await?;
+            cluster::make(&aside, &tools.account, &tools.binaries).await?;
+            cluster::put_in_place(&aside, data_dir)?;
         }
+        Self::at(pgdata, tools, settings).await
+    }
+
+    /// Make a new database in a folder that is not the one where a database is looked for.
+    pub async fn aside(settings: &Settings, folder: PathBuf) -> Result<Self> {
+        let tools = Tools::find(settings).await?;
+        tools.account.check_reach(&settings.data_dir).await?;
+        cluster::remove_unfinished(&settings.data_dir).await?;
+        cluster::make(&folder, &tools.account, &tools.binaries).await?;
+        Self::at(folder, tools, settings).await
+    }
+
+    async fn at(pgdata: PathBuf, tools: Tools, settings: &Settings) -> Result<Self> {
+        let Tools { account, binaries, .. } = tools;
         end_leftover(&pgdata).await?;
-        let socket = SocketFolder::make(data_dir, &account)?;
+        let socket = SocketFolder::make(&settings.data_dir, &account)?;
         account.check_reach(&socket.path).await?;
-        let log = cluster::log_path(data_dir);
+        let log = cluster::log_path(&settings.data_dir);
         let max_connections = settings.max_connections;
         Ok(Self { account, binaries, pgdata, log, socket, max_connections })
     }

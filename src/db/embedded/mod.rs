@@ -4,6 +4,8 @@
 //! of mode 0700 leads to. Nobody else in the program knows: they get a URL like any other.
 
 mod account;
+mod archive;
+mod backup;
 pub mod binaries;
 mod cluster;
 mod guard;
@@ -23,6 +25,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+pub use self::archive::{Archive, Tables};
+pub use self::backup::{check_empty, dump, restore, tables};
 use self::launch::Launch;
 pub use self::lock::Holder;
 use self::lock::{Attempt, FolderLock};
@@ -64,21 +68,16 @@ impl Embedded {
     /// it accepts connections. A folder which another process holds is refused within 2 seconds.
     pub async fn start(mut settings: Settings, holder: Holder) -> Result<Self> {
         settings.data_dir = data_dir::prepare(&settings.data_dir)?;
-        let deadline = Instant::now() + FREED_WITHIN;
-        loop {
-            match FolderLock::attempt(&settings.data_dir, holder)? {
-                Attempt::Taken(lock) => return Self::start_locked(settings, lock).await,
-                Attempt::Held(_) if Instant::now() < deadline => sleep(POLL).await,
-                Attempt::Held(by) => bail!(
-                    "the data folder {} is in use by {by}: stop that one, or choose another --data-dir",
-                    settings.data_dir.display(),
-                ),
-            }
-        }
+        let lock = take(&settings.data_dir, holder).await?;
+        Self::start_locked(settings, lock).await
     }
 
     async fn start_locked(settings: Settings, lock: FolderLock) -> Result<Self> {
-        let launch = Launch::prepare(&settings).await?;
+        Self::run(Launch::prepare(&settings).await?, lock).await
+    }
+
+    /// Start Postgres, and let go of the lock when it is gone.
+    async fn run(launch: Launch, lock: impl Send + 'static) -> Result<Self> {
         let url = launch.url();
         let supervisor = Supervisor::start(launch).await?;
         let (stop, stopped) = oneshot::channel();
@@ -100,6 +99,21 @@ impl Embedded {
         drop(self.stop);
         if let Err(error) = self.supervisor.await {
             tracing::error!(%error, "the supervisor of the private Postgres failed");
+        }
+    }
+}
+
+/// Lock the data folder, or refuse within 2 seconds.
+async fn take(data_dir: &Path, holder: Holder) -> Result<FolderLock> {
+    let deadline = Instant::now() + FREED_WITHIN;
+    loop {
+        match FolderLock::attempt(data_dir, holder)? {
+            Attempt::Taken(lock) => return Ok(lock),
+            Attempt::Held(_) if Instant::now() < deadline => sleep(POLL).await,
+            Attempt::Held(by) => bail!(
+                "the data folder {} is in use by {by}: stop that one, or choose another --data-dir",
+                data_dir.display(),
+            ),
         }
     }
 }
