@@ -16,6 +16,7 @@ use crate::http::client_ip::TrustedProxies;
 use crate::last_use::LastUses;
 use crate::mail::{self, Courier, Mail, Stationery, Transport};
 use crate::random::Random;
+use crate::ratelimit::Quotas;
 use crate::signing_keys::{self, SigningKeys};
 use crate::sweeper::Sweeper;
 use crate::tokens::Tokens;
@@ -45,6 +46,8 @@ pub struct App {
     pub events: Events,
     /// All that is held about a user.
     pub export: Export,
+    /// How often a client address may ask.
+    pub quotas: Quotas,
     /// The database, for the readiness probe.
     pub pool: Pool,
     /// Chance, for request ids.
@@ -140,6 +143,7 @@ impl App {
             signing_keys,
             export,
             events,
+            quotas: Quotas::new(&config.rate_limit, &clock)?,
             pool,
             random,
             trusted_proxies: TrustedProxies(config.server.trusted_proxies.as_slice().into()),
@@ -159,6 +163,7 @@ impl App {
             tokens: app.tokens.clone(),
             verification: app.verification.clone(),
             mail: app.mail.clone(),
+            quotas: app.quotas.clone(),
         };
         let last_uses = LastUses { tokens: app.tokens.clone(), client_keys: app.client_keys.clone() };
         let eraser = Eraser(app.events.clone());

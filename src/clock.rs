@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use nix::time::ClockId;
 use serde::{Serialize, Serializer};
 
 /// Tells the time: the system's, or one that stands still until it is moved.
@@ -32,6 +34,15 @@ impl Clock {
             Self::System => Utc::now().trunc_subsecs(3),
             Self::Frozen(millis) => DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst))
                 .expect("a frozen clock is only ever set from a DateTime"),
+        }
+    }
+
+    /// The time since some fixed moment, on a clock that is never set back: for what is measured in one process, where a
+    /// correction of the time of day must neither lock anybody out nor let anybody in.
+    pub fn elapsed(&self) -> Duration {
+        match self {
+            Self::System => ClockId::CLOCK_MONOTONIC.now().expect("every Unix has a monotonic clock").into(),
+            Self::Frozen(millis) => Duration::from_millis(millis.load(Ordering::SeqCst).unsigned_abs()),
         }
     }
 

@@ -30,6 +30,7 @@ pub mod client_keys;
 pub mod events;
 pub mod export;
 pub mod mail;
+pub mod ratelimit;
 pub mod signing_keys;
 pub mod tokens;
 pub mod users;

@@ -1,11 +1,12 @@
-//! The worker that drops what is over: expired tokens, sign-ups that nobody proved, mails long sent. Each room knows
-//! what that is; nothing depends on the sweep being on time, because expiry is checked wherever something is used.
+//! The worker that drops what is over: expired tokens, sign-ups that nobody proved, mails long sent, what a limit
+//! need not remember any more. Each room knows what that is; nothing depends on the sweep being on time, because expiry is checked wherever something is used.
 
 use std::time::Duration;
 
 use crate::client_keys::ClientKeys;
 use crate::error::Result;
 use crate::mail::Mail;
+use crate::ratelimit::Quotas;
 use crate::tokens::Tokens;
 use crate::users::Users;
 use crate::verification::Verification;
@@ -26,13 +27,17 @@ pub struct Sweeper {
     pub verification: Verification,
     /// Mails long done.
     pub mail: Mail,
+    /// Addresses that asked long ago.
+    pub quotas: Quotas,
 }
 
 impl Worker for Sweeper {
     const NAME: &'static str = "sweeper";
 
     async fn step(&self) -> Result<Duration> {
-        let Self { users, client_keys, tokens, verification, mail } = self;
+        let Self { users, client_keys, tokens, verification, mail, quotas } = self;
+        // This first: it needs no database, and must stay small when there is none.
+        quotas.sweep();
         let swept = [
             users.sweep(AT_MOST).await?,
             client_keys.sweep(AT_MOST).await?,

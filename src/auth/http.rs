@@ -13,7 +13,7 @@ use crate::events::Draft;
 use crate::http::compression::SecretJson;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{BasicCredentials, Caller, JsonBody};
-use crate::http::openapi::{Anywhere, BadJson, NeedsAccount};
+use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
 use crate::origin::Origin;
 use crate::secret::PlainSecret;
 
@@ -40,7 +40,7 @@ struct LogInResponse {
     path = "/auth",
     tag = "Authentication",
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "A token for every Accounts operation", body = LogInResponse),
         (status = 401, description = "`InvalidCredentials`", body = ErrorBody,
          headers(("WWW-Authenticate" = String, description = "RFC 7617"))),
@@ -120,7 +120,7 @@ struct GrantResponse {
     tag = "Authentication",
     request_body = GrantRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "The tokens", body = GrantResponse),
         BadJson,
         (status = 401, description = "`InvalidClientCredentials`, `InvalidRefreshToken`", body = ErrorBody,

@@ -95,6 +95,10 @@ impl Config {
             ("events.queue", self.events.queue as u64, 1),
             ("events.batch", self.events.batch as u64, 1),
             ("events.commit_deadline_ms", self.events.commit_deadline_ms, 1),
+            ("rate_limit.log_ins", self.rate_limit.log_ins.into(), 1),
+            ("rate_limit.sign_ups", self.rate_limit.sign_ups.into(), 1),
+            ("rate_limit.mails", self.rate_limit.mails.into(), 1),
+            ("rate_limit.token_grants", self.rate_limit.token_grants.into(), 1),
         ] {
             ensure!(value >= least, "bad value for `{key}`: at least {least} is needed");
         }

@@ -195,6 +195,14 @@ pub struct Events {
 pub struct RateLimit {
     /// Whether limits apply.
     pub enabled: bool,
+    /// Log-ins and activations a minute from one client address.
+    pub log_ins: u32,
+    /// Sign-ups a minute from one client address.
+    pub sign_ups: u32,
+    /// Requests for a mail a minute from one client address.
+    pub mails: u32,
+    /// Grants of client tokens a minute to one client address.
+    pub token_grants: u32,
 }
 
 /// Section `[log]`.

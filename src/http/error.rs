@@ -93,7 +93,9 @@ impl IntoResponse for Error {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Error::Busy { retry_after, .. } = &self {
-            response.headers_mut().insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
+            // Rounded up: whoever comes back after exactly these seconds is not too early.
+            let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+            response.headers_mut().insert(RETRY_AFTER, u64::try_from(seconds).unwrap_or(u64::MAX).into());
         }
         let message = match &self {
             Error::Internal(_) => code.message().to_owned(),

@@ -32,7 +32,7 @@ use self::browsers::Browsers;
 use crate::app::App;
 use crate::error::{Code, Error};
 use crate::random::Random;
-use crate::{auth, client_keys, events, export, signing_keys, tokens, users, verification};
+use crate::{auth, client_keys, events, export, ratelimit, signing_keys, tokens, users, verification};
 
 /// Every route of every room, and its description.
 fn routes() -> OpenApiRouter<App> {
@@ -74,7 +74,9 @@ pub fn router(app: App) -> Router {
         // Bounds the handler and the reading of the body.
         .layer(from_fn_with_state(app.request_timeout, bound_time))
         .layer(from_fn(client_ip::require))
-        .layer(from_fn(body::read));
+        .layer(from_fn(body::read))
+        // After the body, or the refusal would be lost in a connection that is reset.
+        .layer(from_fn_with_state(app.quotas.clone(), ratelimit::layer::limit));
     router
         .merge(docs::router(&document))
         .fallback(async || Error::from(Code::NotFound))

@@ -66,6 +66,14 @@ pub enum Anywhere {
     Unavailable(ErrorBody),
 }
 
+/// What a route with a limit may answer (`ratelimit/layer.rs`).
+#[derive(IntoResponses)]
+pub enum TooManyRequests {
+    /// `TooManyRequests`: from this address; `Retry-After` says when to try again
+    #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds")))]
+    Throttled(ErrorBody),
+}
+
 /// What a route with parameters may answer.
 #[derive(IntoResponses)]
 pub enum BadRequest {

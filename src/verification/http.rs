@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::events::Draft;
 use crate::http::error::ErrorBody;
 use crate::http::extract::PathFields;
-use crate::http::openapi::Anywhere;
+use crate::http::openapi::{Anywhere, TooManyRequests};
 use crate::http::pace;
 use crate::users::Users;
 
@@ -79,7 +79,7 @@ struct ResentResponse {
     tag = "Users",
     params(("userId" = String, Path, description = "User id or e-mail")),
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 202, description = "A mail is sent if there is something to verify", body = ResentResponse)),
 )]
 async fn resend(

@@ -16,6 +16,7 @@ mod http;
 mod mail;
 mod openapi;
 mod properties;
+mod ratelimit;
 mod signing_keys;
 mod smoke;
 mod threats;

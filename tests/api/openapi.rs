@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bloq_accounts::ratelimit::layer::action_of;
 use serde_json::Value;
 
 fn document() -> Value {
@@ -31,11 +32,11 @@ fn the_routes_and_their_answers_are_these() {
         "GET / 200",
         "GET /.well-known/jwks.json 200",
         "DELETE /auth 204 400 401 403 413 500 503",
-        "POST /auth 200 400 401 403 413 500 503",
-        "POST /auth/token 200 400 401 403 413 415 500 503",
+        "POST /auth 200 400 401 403 413 429 500 503",
+        "POST /auth/token 200 400 401 403 413 415 429 500 503",
         "GET /health/live 200",
         "GET /health/ready 200 400 413 500 503",
-        "POST /users 201 400 413 415 500 503",
+        "POST /users 201 400 413 415 429 500 503",
         "DELETE /users/me 204 400 401 403 409 413 415 500 503",
         "GET /users/me 200 400 401 403 413 500 503",
         "PATCH /users/me 200 400 401 403 413 415 500 503",
@@ -51,14 +52,32 @@ fn the_routes_and_their_answers_are_these() {
         "DELETE /users/me/tokens 204 400 401 403 413 500 503",
         "GET /users/me/tokens 200 400 401 403 413 500 503",
         "DELETE /users/me/tokens/{id} 204 400 401 403 404 413 500 503",
-        "POST /users/password-reset 202 400 413 415 500 503",
-        "PUT /users/{userId}/activation 200 400 401 403 413 415 500 503",
+        "POST /users/password-reset 202 400 413 415 429 500 503",
+        "PUT /users/{userId}/activation 200 400 401 403 413 415 429 500 503",
         "PUT /users/{userId}/email/{token} 200 400 403 413 500 503",
-        "PUT /users/{userId}/password/{token} 200 400 403 413 415 500 503",
-        "POST /users/{userId}/token 202 400 413 500 503",
+        "PUT /users/{userId}/password/{token} 200 400 403 413 415 429 500 503",
+        "POST /users/{userId}/token 202 400 413 429 500 503",
         "PUT /users/{userId}/token/{token} 200 400 413 500 503",
     ];
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn what_is_done_for_strangers_has_a_limit_and_says_so() {
+    for (method, path, operation) in operations(&document()) {
+        let limited = action_of(&method.parse().expect("a method"), &path).is_some();
+        let says_so = operation["responses"].get("429").is_some();
+        assert_eq!(says_so, limited, "{method} {path}");
+        if says_so {
+            let header = &operation["responses"]["429"]["headers"]["Retry-After"];
+            assert_eq!(header["schema"]["type"], "integer", "{method} {path}");
+        }
+        let needs_a_token = operation["security"][0].get("account").is_some();
+        // 122 random bits are not guessed, and a look at an index is all that a try costs.
+        let is_harmless = method == "GET"
+            || ["/users/{userId}/token/{token}", "/users/{userId}/email/{token}"].contains(&path.as_str());
+        assert!(limited || needs_a_token || is_harmless, "{method} {path} has no limit in ratelimit/layer.rs");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::events::Draft;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, JsonBody, PathFields};
-use crate::http::openapi::{Anywhere, BadJson, NeedsAccount};
+use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
 use crate::http::pace;
 use crate::origin::Origin;
 use crate::users::{EmailAddress, User, Users};
@@ -80,7 +80,7 @@ struct ActivationRequest {
     params(("userId" = String, Path, description = "User id, e-mail or login name")),
     request_body = ActivationRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "The profile", body = ProfileView),
         BadJson,
         (status = 401, description = "`InvalidCredentials`: wrong, expired or unknown", body = ErrorBody,
@@ -123,7 +123,7 @@ struct ResetRequest {
     tag = "Users",
     request_body = ResetRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 202, description = "A mail is sent if there is somebody to send it to", body = MailedResponse),
         BadJson,
     ),
@@ -164,7 +164,7 @@ struct NewPasswordRequest {
     ),
     request_body = NewPasswordRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "The profile", body = ProfileView),
         BadJson,
         (status = 400, description = "`InvalidToken` for everything that is no live token of this user, `WeakPassword`, \

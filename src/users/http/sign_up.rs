@@ -9,7 +9,7 @@ use super::profile::billing_address;
 use crate::error::Result;
 use crate::events::Draft;
 use crate::http::extract::JsonBody;
-use crate::http::openapi::{Anywhere, BadJson};
+use crate::http::openapi::{Anywhere, BadJson, TooManyRequests};
 use crate::http::pace;
 use crate::origin::Origin;
 use crate::users::{BillingAddress, DisplayName, EmailAddress, EntityType, SignUp, Users};
@@ -40,7 +40,7 @@ struct SignUpRequest {
     tag = "Users",
     request_body = SignUpRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 201, description = "The profile, not yet verified", body = ProfileView),
         BadJson,
     ),

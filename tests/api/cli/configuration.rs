@@ -58,6 +58,10 @@ async fn every_key_that_was_promised_is_there_with_its_default() {
         ("password.argon2_iterations", "2"),
         ("password.argon2_parallelism", "1"),
         ("rate_limit.enabled", "true"),
+        ("rate_limit.log_ins", "300"),
+        ("rate_limit.sign_ups", "60"),
+        ("rate_limit.mails", "60"),
+        ("rate_limit.token_grants", "3000"),
         ("log.level", "\"info\""),
         ("log.format", "\"pretty\""),
     ] {

@@ -23,6 +23,11 @@ use super::call::Call;
 use super::database::Database;
 use super::mailbox::Mailbox;
 
+/// Makes a server believe what tests say about their address; everybody comes from 127.0.0.1 otherwise.
+pub fn behind_a_proxy(config: &mut Config) {
+    config.server.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
+}
+
 /// A running server and all that a test may do to it.
 pub struct TestApp {
     pub app: App,

@@ -26,6 +26,11 @@ impl Call {
         Self(self.0.header(name, value))
     }
 
+    /// Comes from this address; to a server that [`super::behind_a_proxy`] made believe it.
+    pub fn from(self, address: &str) -> Self {
+        self.header("x-forwarded-for", address)
+    }
+
     pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
         Self(self.0.body(body))
     }

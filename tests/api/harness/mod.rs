@@ -12,6 +12,6 @@ pub mod tls;
 pub mod token;
 mod traces;
 
-pub use app::TestApp;
+pub use app::{TestApp, behind_a_proxy};
 pub use call::{Answer, Call, count, together};
 pub use people::{Person, STRONG, STRONGER, sign_up_body};

@@ -1,0 +1,43 @@
+//! The tower layer that asks the quota of the client's address before a handler does. It reads no body and never waits.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{Action, Network, Quotas};
+use crate::http::client_ip::ClientIp;
+
+/// Which routes count as what. A route that does something for strangers and is not here has no limit; a test holds the
+/// list against the routes there are.
+const ROUTES: &[(Method, &str, Action)] = &[
+    (Method::POST, "/auth", Action::LogIn),
+    (Method::PUT, "/users/{userId}/activation", Action::LogIn),
+    (Method::PUT, "/users/{userId}/password/{token}", Action::LogIn),
+    (Method::POST, "/users", Action::SignUp),
+    (Method::POST, "/users/{userId}/token", Action::Mail),
+    (Method::POST, "/users/password-reset", Action::Mail),
+    (Method::POST, "/auth/token", Action::TokenGrant),
+];
+
+/// What a request to this route counts as, if it counts.
+pub fn action_of(method: &Method, route: &str) -> Option<Action> {
+    ROUTES.iter().find(|(known, path, _)| known == method && *path == route).map(|(_, _, action)| *action)
+}
+
+/// Refuses a client that asks too often. Inside the events: a refusal is one, too.
+pub async fn limit(State(quotas): State<Quotas>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let Some(action) = route.and_then(|route| action_of(request.method(), route.as_str())) else {
+        return next.run(request).await;
+    };
+    let client = request.extensions().get::<ClientIp>().map(|client| client.address);
+    // Without an address everybody would be one client, which is the safe mistake.
+    let client = Network::of(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    match quotas.ask(action, client) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}

@@ -1,0 +1,27 @@
+//! How often somebody may ask. The room at the very right: everybody may ask it, and it asks nobody.
+//!
+//! No route, no table: what it knows is in memory, so each replica counts for itself, and a restart forgets. What must
+//! not be forgotten (the block of an account without e-mail) is a fact on the user's row.
+//!
+//! | limit | of whom | asked by |
+//! |---|---|---|
+//! | [`Quotas`]: requests of an [`Action`] | one client address | `layer.rs`, whose table says which routes |
+//!
+//! It never sleeps: whoever asks too often is told when to come back (`TooManyRequests`).
+
+pub mod layer;
+
+mod ledger;
+mod network;
+mod quota;
+
+use std::time::Duration;
+
+use crate::error::{Code, Error};
+
+pub use network::Network;
+pub use quota::{Action, Quotas};
+
+fn too_many(retry_after: Duration) -> Error {
+    Error::Busy { code: Code::TooManyRequests, retry_after }
+}

@@ -1,0 +1,3 @@
+//! How often somebody may ask: one client address ([`addresses`]).
+
+mod addresses;
