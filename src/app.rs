@@ -14,9 +14,10 @@ use crate::export::Export;
 use crate::http::browsers::Browsers;
 use crate::http::client_ip::TrustedProxies;
 use crate::last_use::LastUses;
+use crate::log_ins::LogIns;
 use crate::mail::{self, Courier, Mail, Stationery, Transport};
 use crate::random::Random;
-use crate::ratelimit::Quotas;
+use crate::ratelimit::{Quotas, Throttle};
 use crate::signing_keys::{self, SigningKeys};
 use crate::sweeper::Sweeper;
 use crate::tokens::Tokens;
@@ -111,6 +112,8 @@ impl App {
         let tokens =
             Tokens::new(pool.clone(), signing_keys.clone(), clock.clone(), random.clone(), config.tokens.clone());
         let (events, writer) = Events::new(pool.clone(), writer_pool, &config.events, clock.clone(), random.clone());
+        let throttle = Throttle::new(&config.rate_limit, clock.clone());
+        let log_ins = LogIns::new(pool.clone(), clock.clone());
         let users = Users::new(
             pool.clone(),
             Hasher::new(&config.password, random.clone())?,
@@ -119,6 +122,8 @@ impl App {
             mail.clone(),
             tokens.clone(),
             events.clone(),
+            log_ins.clone(),
+            throttle.clone(),
             clock.clone(),
             random.clone(),
         );
@@ -163,7 +168,9 @@ impl App {
             tokens: app.tokens.clone(),
             verification: app.verification.clone(),
             mail: app.mail.clone(),
+            log_ins,
             quotas: app.quotas.clone(),
+            throttle,
         };
         let last_uses = LastUses { tokens: app.tokens.clone(), client_keys: app.client_keys.clone() };
         let eraser = Eraser(app.events.clone());

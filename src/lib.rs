@@ -29,6 +29,7 @@ pub mod auth;
 pub mod client_keys;
 pub mod events;
 pub mod export;
+pub mod log_ins;
 pub mod mail;
 pub mod ratelimit;
 pub mod signing_keys;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::client_keys::ClientKeys;
 use crate::error::Result;
+use crate::log_ins::LogIns;
 use crate::mail::Mail;
-use crate::ratelimit::Quotas;
+use crate::ratelimit::{Quotas, Throttle};
 use crate::tokens::Tokens;
 use crate::users::Users;
 use crate::verification::Verification;
@@ -27,23 +28,29 @@ pub struct Sweeper {
     pub verification: Verification,
     /// Mails long done.
     pub mail: Mail,
+    /// Log-ins long past.
+    pub log_ins: LogIns,
     /// Addresses that asked long ago.
     pub quotas: Quotas,
+    /// Failures long past.
+    pub throttle: Throttle,
 }
 
 impl Worker for Sweeper {
     const NAME: &'static str = "sweeper";
 
     async fn step(&self) -> Result<Duration> {
-        let Self { users, client_keys, tokens, verification, mail, quotas } = self;
-        // This first: it needs no database, and must stay small when there is none.
+        let Self { users, client_keys, tokens, verification, mail, log_ins, quotas, throttle } = self;
+        // These first: they need no database, and must stay small when there is none.
         quotas.sweep();
+        throttle.sweep();
         let swept = [
             users.sweep(AT_MOST).await?,
             client_keys.sweep(AT_MOST).await?,
             tokens.sweep(AT_MOST).await?,
             verification.sweep(AT_MOST).await?,
             mail.sweep(AT_MOST).await?,
+            log_ins.sweep(AT_MOST).await?,
         ];
         let is_more_left = swept.iter().any(|rows| i64::try_from(*rows).is_ok_and(|rows| rows >= AT_MOST));
         Ok(if is_more_left { Duration::ZERO } else { Duration::from_secs(60) })

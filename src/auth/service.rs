@@ -52,7 +52,7 @@ impl Auth {
         origin: &Origin,
         draft: &Draft,
     ) -> Result<PlainSecret> {
-        let user = self.users.check_password(login, password, draft).await?;
+        let user = self.users.check_password(login, password, origin, draft).await?;
         // The version is the one that was read before the password was checked: if the password changed meanwhile, the
         // token is born dead.
         let mut connection = self.pool.acquire().await?;

@@ -66,10 +66,10 @@ pub enum Anywhere {
     Unavailable(ErrorBody),
 }
 
-/// What a route with a limit may answer (`ratelimit/layer.rs`).
+/// What a route with a limit may answer (`ratelimit/layer.rs`, and services that ask for a password).
 #[derive(IntoResponses)]
 pub enum TooManyRequests {
-    /// `TooManyRequests`: from this address; `Retry-After` says when to try again
+    /// `TooManyRequests`: from this address, or with wrong passwords; `Retry-After` says when to try again
     #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds")))]
     Throttled(ErrorBody),
 }

@@ -6,6 +6,8 @@
 //! | limit | of whom | asked by |
 //! |---|---|---|
 //! | [`Quotas`]: requests of an [`Action`] | one client address | `layer.rs`, whose table says which routes |
+//! | [`Throttle`]: failed log-ins | an account from one address, and an account alone | `users` |
+//! | [`Throttle`]: a password asked again with a live token | one user | `users` |
 //!
 //! It never sleeps: whoever asks too often is told when to come back (`TooManyRequests`).
 
@@ -14,6 +16,7 @@ pub mod layer;
 mod ledger;
 mod network;
 mod quota;
+mod throttle;
 
 use std::time::Duration;
 
@@ -21,6 +24,9 @@ use crate::error::{Code, Error};
 
 pub use network::Network;
 pub use quota::{Action, Quotas};
+pub use throttle::{Account, Standing, Throttle};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn too_many(retry_after: Duration) -> Error {
     Error::Busy { code: Code::TooManyRequests, retry_after }

@@ -166,7 +166,15 @@ mod tests {
     }
 
     fn quotas(clock: &Clock) -> Quotas {
-        let config = config::RateLimit { enabled: true, log_ins: 3, sign_ups: 60, mails: 60, token_grants: 3000 };
+        let config = config::RateLimit {
+            enabled: true,
+            log_ins: 3,
+            sign_ups: 60,
+            mails: 60,
+            token_grants: 3000,
+            failed_log_ins: 30,
+            failed_confirmations: 10,
+        };
         Quotas::new(&config, clock).expect("no allowance is 0")
     }
 

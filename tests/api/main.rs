@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod house;
 mod http;
+mod log_ins;
 mod mail;
 mod openapi;
 mod properties;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::events::Draft;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, JsonBody, PathFields};
-use crate::http::openapi::{Anywhere, BadJson, NeedsAccount};
+use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
 use crate::http::pace;
 use crate::origin::Origin;
 use crate::users::{EmailAddress, Users};
@@ -35,7 +35,7 @@ struct EmailRequest {
     tag = "Users",
     request_body = EmailRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 202, description = "A mail is sent if the address can be had", body = MailedResponse),
         BadJson, NeedsAccount,
     ),

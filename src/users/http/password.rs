@@ -35,7 +35,7 @@ struct ChangePasswordRequest {
     tag = "Users",
     request_body = ChangePasswordRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "The profile", body = ProfileView),
         BadJson, NeedsAccount,
     ),
@@ -91,6 +91,7 @@ struct ActivationRequest {
 pub(super) async fn activate(
     State(users): State<Users>,
     draft: Draft,
+    origin: Origin,
     path: PathFields,
     JsonBody(mut body): JsonBody,
 ) -> Result<Json<ProfileView>> {
@@ -101,7 +102,7 @@ pub(super) async fn activate(
         }
         return Err(body.into_error());
     };
-    let user = users.activate(&path.user(), activation, new, &draft).await?;
+    let user = users.activate(&path.user(), activation, new, &origin, &draft).await?;
     Ok(Json(user.into()))
 }
 

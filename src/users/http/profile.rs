@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, JsonBody, MergePatch};
 use crate::http::fields::Fields;
-use crate::http::openapi::{Anywhere, BadJson, NeedsAccount};
+use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
 use crate::users::{
     BillingAddress, BillingAddressChange, Country, DisplayName, EntityType, Notifications, NotificationsChange,
     ProfileChange, ShortText, Users,
@@ -135,7 +135,7 @@ struct DeleteRequest {
     tag = "Users",
     request_body = DeleteRequest,
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 204, description = "It is gone"),
         BadJson, NeedsAccount,
         (status = 409, description = "`LastAdmin`", body = ErrorBody),

@@ -18,8 +18,10 @@ use crate::config;
 use crate::db::Pool;
 use crate::error::{Code, Error, Problem, Result};
 use crate::events::Events;
+use crate::log_ins::LogIns;
 use crate::mail::Mail;
 use crate::random::Random;
+use crate::ratelimit::Throttle;
 use crate::tokens::Tokens;
 use crate::verification::Verification;
 
@@ -36,6 +38,8 @@ pub struct Users {
     mail: Mail,
     tokens: Tokens,
     events: Events,
+    log_ins: LogIns,
+    throttle: Throttle,
     clock: Clock,
     random: Random,
 }
@@ -51,6 +55,8 @@ impl Users {
         mail: Mail,
         tokens: Tokens,
         events: Events,
+        log_ins: LogIns,
+        throttle: Throttle,
         clock: Clock,
         random: Random,
     ) -> Self {
@@ -63,6 +69,8 @@ impl Users {
             mail,
             tokens,
             events,
+            log_ins,
+            throttle,
             clock,
             random,
         }

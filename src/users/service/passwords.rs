@@ -1,5 +1,6 @@
 //! Which password opens the door, and how it is replaced.
 
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{Users, weak};
@@ -8,48 +9,75 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
 use crate::origin::Origin;
+use crate::ratelimit::{Account, Network, Standing};
 use crate::users::password::Password;
-use crate::users::{BlockCause, Login, State, User, email, store};
+use crate::users::{BlockCause, Login, State, User, UserId, email, store};
 use crate::verification::Purpose;
+
+/// How long a network is known to an account after a log-in from there.
+const FRIENDSHIP: TimeDelta = TimeDelta::days(30);
 
 impl Users {
     /// Who it is that logs in with this password, through whichever door.
     ///
     /// A wrong name, a wrong password and the right password of an unproved e-mail are one refusal after one hash;
     /// what state a user is in is told only to the bearer of the right password (threats.md 2).
-    pub async fn check_password(&self, login: &Login, password: &Password, draft: &Draft) -> Result<User> {
-        let (user, is_right) = self.verify_password(login, password, draft).await?;
+    pub async fn check_password(
+        &self,
+        login: &Login,
+        password: &Password,
+        origin: &Origin,
+        draft: &Draft,
+    ) -> Result<User> {
         let now = self.clock.now();
-        let Some(mut user) = user.filter(|user| is_right && !user.is_dead(now)) else {
-            return Err(Code::InvalidCredentials.into());
-        };
+        let is_activation = |user: &User| user.activation_expires_at.is_some_and(|end| end > now);
+        // A block and an activation password are told to the bearer of the right password; all else that waits is a 401.
+        let opens =
+            |user: &User| !user.is_dead(now) && (is_activation(user) || user.state() != State::WaitingForActivation);
+        let mut user = self.verify_password(login, password, origin, draft, opens).await?;
         if user.email.is_none() {
             // A burst of guesses is judged in parallel; the one that comes after the block must not profit from having
             // been read before it. Only the block is news: the token version stays the one that the password was
             // checked against, or a password that was changed meanwhile would open the door once more.
             user.block_cause = self.find(user.id).await?.ok_or(Code::InvalidCredentials)?.block_cause;
         }
-        match (user.state(), user.activation_expires_at) {
-            (State::Blocked, _) => Err(Code::UserBlocked.into()),
-            (_, Some(end)) if end > now => Err(Code::ActivationRequired.into()),
-            (State::WaitingForActivation, _) => Err(Code::InvalidCredentials.into()),
-            (State::Active, _) => {
-                self.welcome(&user, password).await?;
-                Ok(user)
-            }
+        if user.state() == State::Blocked {
+            return Err(Code::UserBlocked.into());
         }
+        if is_activation(&user) {
+            return Err(Code::ActivationRequired.into());
+        }
+        self.welcome(&user, password, origin).await?;
+        Ok(user)
     }
 
-    /// One hash, whoever is named and whether or not there is such a user; a wrong one is counted.
-    async fn verify_password(&self, login: &Login, password: &Password, draft: &Draft) -> Result<(Option<User>, bool)> {
+    /// The user whom `login` names, if the password is right and `opens` something at this door.
+    ///
+    /// One hash, whoever is named and whether or not there is such a user. Every other outcome is the same refusal and
+    /// counts as a failure, whatever the reason: what did not count would tell that a password is right.
+    async fn verify_password(
+        &self,
+        login: &Login,
+        password: &Password,
+        origin: &Origin,
+        draft: &Draft,
+        opens: impl Fn(&User) -> bool,
+    ) -> Result<User> {
         let user = self.find_by_login(&mut *self.pool.acquire().await?, login).await?;
         if let Some(user) = &user {
             draft.concerns(user.id);
         }
         if password.is_too_long() {
-            return Ok((user, false));
+            return Err(Code::InvalidCredentials.into());
         }
+        let account = account(login, user.as_ref(), origin);
+        self.admit(account, user.as_ref(), origin).await?;
         let is_right = self.hasher.verify(password, user.as_ref().map(|user| &user.password_hash)).await?;
+        let is_open = is_right && user.as_ref().is_some_and(opens);
+        if !is_open {
+            // Before anything that may fail: a guess that a lame database left uncounted would be a free one.
+            self.throttle.note_failure(account, Network::of_client(origin));
+        }
         if !is_right {
             match &user {
                 Some(user) if user.email.is_none() => self.count_failure(user).await?,
@@ -58,7 +86,22 @@ impl Users {
                 _ => {}
             }
         }
-        Ok((user, is_right))
+        user.filter(|_| is_open).ok_or_else(|| Code::InvalidCredentials.into())
+    }
+
+    /// Refuses who failed too often, before a hash is computed. While an account is being guessed at, those who logged in
+    /// to it from this network before are not held up by the others.
+    async fn admit(&self, account: Account, user: Option<&User>, origin: &Origin) -> Result<()> {
+        if self.throttle.ask(account, Network::of_client(origin))? == Standing::Quiet {
+            return Ok(());
+        }
+        // Also looked up for a user who does not exist, or the time would tell.
+        let id = user.map_or(UserId(Uuid::nil()), |user| user.id);
+        let since = self.clock.now() - FRIENDSHIP;
+        if self.log_ins.has_been_here(id, Network::of_client(origin), since).await? {
+            return Ok(());
+        }
+        self.throttle.ask_as_stranger(account)
     }
 
     /// An account without an e-mail blocks itself after too many wrong passwords, unless it is the last administrator:
@@ -77,8 +120,9 @@ impl Users {
         Ok(tx.commit().await?)
     }
 
-    /// After a right password: forget the wrong ones, and bring an old hash up to date.
-    async fn welcome(&self, user: &User, password: &Password) -> Result<()> {
+    /// After a right password: forget the wrong ones, note where it was typed, and bring an old hash up to date.
+    async fn welcome(&self, user: &User, password: &Password, origin: &Origin) -> Result<()> {
+        self.log_ins.note(&mut *self.pool.acquire().await?, user.id, origin).await?;
         if user.failed_login_attempts != 0 {
             store::mark_successful_login(&mut *self.pool.acquire().await?, user.id).await?;
         }
@@ -90,14 +134,18 @@ impl Users {
         Ok(())
     }
 
-    /// Exchanges an activation password for a real one.
-    pub async fn activate(&self, login: &Login, activation: &Password, new: &Password, draft: &Draft) -> Result<User> {
-        let (user, is_right) = self.verify_password(login, activation, draft).await?;
+    /// Exchanges an activation password for a real one. To guess one is to guess a password.
+    pub async fn activate(
+        &self,
+        login: &Login,
+        activation: &Password,
+        new: &Password,
+        origin: &Origin,
+        draft: &Draft,
+    ) -> Result<User> {
         let now = self.clock.now();
         let is_open = |user: &User| user.activation_expires_at.is_some_and(|end| end > now);
-        let Some(user) = user.filter(|user| is_right && is_open(user)) else {
-            return Err(Code::InvalidCredentials.into());
-        };
+        let user = self.verify_password(login, activation, origin, draft, is_open).await?;
         if user.state() == State::Blocked {
             return Err(Code::UserBlocked.into());
         }
@@ -125,14 +173,18 @@ impl Users {
     }
 
     /// Asks a user who carries a live token for the password once more, before something that a stolen token must not do.
+    /// Nor must it become a place to guess passwords: wrong ones have a budget, which failed log-ins never use up.
     ///
     /// # Errors
-    /// `InvalidPassword`, which names `field`.
+    /// `InvalidPassword`, which names `field`; `TooManyRequests`.
     pub(super) async fn confirm_password(&self, user: &User, field: &str, password: &Password) -> Result<()> {
-        if password.is_too_long() || !self.hasher.verify(password, Some(&user.password_hash)).await? {
-            return Err(wrong_password(field));
+        let account = Account::of(&user.id.to_string());
+        self.throttle.ask_confirmation(account)?;
+        if !password.is_too_long() && self.hasher.verify(password, Some(&user.password_hash)).await? {
+            return Ok(());
         }
-        Ok(())
+        self.throttle.note_wrong_confirmation(account);
+        Err(wrong_password(field))
     }
 
     fn judge_new(&self, user: &User, old: &Password, new: &Password) -> Result<()> {
@@ -178,4 +230,20 @@ impl Users {
 
 fn wrong_password(field: &str) -> Error {
     Error::invalid(Code::InvalidPassword, Problem::new(field, "is wrong"))
+}
+
+/// What failures are counted against: a user by whichever name, and a name that is nobody's by itself.
+///
+/// A sign-up that nobody proved is still counted by what was typed. Counted by its id, the failures on an address would
+/// be forgotten by signing up with it, but only if nobody holds it: a stranger could ask who has an account.
+fn account(login: &Login, user: Option<&User>, origin: &Origin) -> Account {
+    let settled = user.filter(|user| user.email.is_none() || user.email_held);
+    match (settled, login) {
+        (Some(user), _) => Account::of(&user.id.to_string()),
+        (None, Login::Id(id)) => Account::of(&id.to_string()),
+        (None, Login::Email(email)) => Account::of(email.canonical()),
+        (None, Login::Name(name)) => Account::of(&name.as_str().to_ascii_lowercase()),
+        // Not even a name: what a client mistypes must not hold up the others who do.
+        (None, Login::Nobody) => Account::of(&format!("nobody at {}", Network::of_client(origin).as_inet())),
+    }
 }

@@ -6,13 +6,14 @@ use std::path::Path;
 pub type Law = fn(&Source) -> Vec<String>;
 
 /// Every room, known or yet to come.
-pub const ROOMS: [&str; 14] = [
+pub const ROOMS: [&str; 15] = [
     "export",
     "ethereum",
     "auth",
     "application_keys",
     "client_keys",
     "users",
+    "log_ins",
     "verification",
     "mail",
     "user_keys",

@@ -1,3 +1,5 @@
-//! How often somebody may ask: one client address ([`addresses`]).
+//! How often somebody may ask: one client address ([`addresses`]), and with wrong passwords ([`guesses`], [`budgets`]).
 
 mod addresses;
+mod budgets;
+mod guesses;

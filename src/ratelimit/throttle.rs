@@ -1,0 +1,307 @@
+//! Wrong passwords: how many of them an account takes.
+//!
+//! Only failures count, and they count when they are known: any number of right passwords may be checked at the same
+//! time (threats.md 25). A crowd of guesses that was let in before the first of them was counted is not forgiven, though:
+//! every failure is a debt that is paid off at the allowed rate, so the average holds over time.
+
+use std::collections::VecDeque;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use super::ledger::{Key, Ledger};
+use super::{MINUTE, Network, too_many};
+use crate::clock::Clock;
+use crate::config;
+use crate::error::Result;
+
+/// How long a failure counts for an account alone.
+const WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// From so many failures within [`WINDOW`] on, strangers to an account have to wait between their tries.
+const SLOWED_FROM: usize = 20;
+
+/// The first of these waits; each further failure doubles it.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest of them.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// More failures than these change nothing: 1, 2, 4, 8, and then 10 seconds.
+const MOST_COUNTED: usize = SLOWED_FROM + 4;
+
+/// What failures are counted against: an account, or a name that is nobody's and is refused just like one. A digest,
+/// because people type passwords where a name belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Account([u8; 32]);
+
+impl Account {
+    /// The account of this canonical name or id.
+    pub fn of(name: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, name.as_bytes());
+        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+/// How an account stands before a password is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Anybody may try.
+    Quiet,
+    /// It is being guessed at: who is not known to it must ask [`Throttle::ask_as_stranger`].
+    Attacked,
+}
+
+/// How many wrong passwords an account takes; cheap to clone.
+#[derive(Clone)]
+pub struct Throttle(Option<Arc<Limits>>);
+
+struct Limits {
+    clock: Clock,
+    log_ins: Rate,
+    confirmations: Rate,
+    /// By account and client: when the debt is paid off.
+    by_client: Mutex<Ledger<(Account, Network), Duration>>,
+    by_account: Mutex<Ledger<Account, Guesses>>,
+    /// Of passwords asked again with a live token: when the debt is paid off.
+    by_token: Mutex<Ledger<Account, Duration>>,
+}
+
+impl Throttle {
+    /// The throttle of the section `[rate_limit]`; none at all when that is switched off.
+    pub fn new(config: &config::RateLimit, clock: Clock) -> Self {
+        let limits = || {
+            Arc::new(Limits {
+                clock,
+                log_ins: Rate::per_minute(config.failed_log_ins),
+                confirmations: Rate::per_minute(config.failed_confirmations),
+                by_client: Mutex::default(),
+                by_account: Mutex::default(),
+                by_token: Mutex::default(),
+            })
+        };
+        Self(config.enabled.then(limits))
+    }
+
+    /// Before a log-in costs a hash: may this client try a password of this account? Counts nothing.
+    ///
+    /// # Errors
+    /// `TooManyRequests` after too many failures of this client.
+    pub fn ask(&self, account: Account, client: Network) -> Result<Standing> {
+        let Some(limits) = &self.0 else { return Ok(Standing::Quiet) };
+        let now = limits.clock.elapsed();
+        limits.log_ins.admit(lock(&limits.by_client).get(&(account, client)), now)?;
+        let wait = lock(&limits.by_account).get(&account).and_then(|guesses| guesses.wait(now));
+        Ok(if wait.is_some() { Standing::Attacked } else { Standing::Quiet })
+    }
+
+    /// For a client from whose network nobody logged in to this account lately, while it is [`Standing::Attacked`]: one
+    /// try at a time, and a wait behind each.
+    ///
+    /// The wait begins with the try and not with its failure, or a crowd of strangers could try at every end of a wait.
+    ///
+    /// # Errors
+    /// `TooManyRequests` while the wait lasts.
+    pub fn ask_as_stranger(&self, account: Account) -> Result<()> {
+        let Some(limits) = &self.0 else { return Ok(()) };
+        let now = limits.clock.elapsed();
+        let mut ledger = lock(&limits.by_account);
+        let guesses = ledger.entry(&account);
+        let Some(wait) = guesses.wait(now) else { return Ok(()) };
+        if guesses.next_at > now {
+            return Err(too_many(guesses.next_at - now));
+        }
+        guesses.next_at = now + wait;
+        Ok(())
+    }
+
+    /// Counts a failed log-in of this client, for whatever reason it failed.
+    pub fn note_failure(&self, account: Account, client: Network) {
+        let Some(limits) = &self.0 else { return };
+        let now = limits.clock.elapsed();
+        limits.log_ins.charge(lock(&limits.by_client).entry(&(account, client)), now);
+        lock(&limits.by_account).entry(&account).note(now);
+    }
+
+    /// Before the password of somebody with a live token costs a hash. Log-ins have nothing to do with this budget: who
+    /// guesses at the door does not keep an owner from the own settings, nor the other way round.
+    ///
+    /// # Errors
+    /// `TooManyRequests` after too many failures.
+    pub fn ask_confirmation(&self, account: Account) -> Result<()> {
+        let Some(limits) = &self.0 else { return Ok(()) };
+        limits.confirmations.admit(lock(&limits.by_token).get(&account), limits.clock.elapsed())
+    }
+
+    /// Counts a password that was asked again and was wrong.
+    pub fn note_wrong_confirmation(&self, account: Account) {
+        let Some(limits) = &self.0 else { return };
+        limits.confirmations.charge(lock(&limits.by_token).entry(&account), limits.clock.elapsed());
+    }
+
+    /// Forgets debts that are paid off and failures that count no more.
+    pub fn sweep(&self) {
+        let Some(limits) = &self.0 else { return };
+        let now = limits.clock.elapsed();
+        lock(&limits.by_client).sweep(|paid_at| *paid_at <= now);
+        lock(&limits.by_token).sweep(|paid_at| *paid_at <= now);
+        lock(&limits.by_account).sweep(|guesses| guesses.are_over(now));
+    }
+}
+
+impl Key for Account {
+    fn neighbourhood(&self) -> impl Hash {
+        self.0
+    }
+}
+
+impl Key for (Account, Network) {
+    fn neighbourhood(&self) -> impl Hash {
+        self.1.neighbourhood()
+    }
+}
+
+/// So many failures a minute, all at once if need be.
+#[derive(Clone, Copy)]
+struct Rate {
+    /// What a failure costs.
+    price: Duration,
+    /// Debt with which one may still try.
+    credit: Duration,
+}
+
+impl Rate {
+    fn per_minute(times: u32) -> Self {
+        let price = MINUTE / times.max(1);
+        Self { price, credit: MINUTE.saturating_sub(price) }
+    }
+
+    fn admit(self, paid_at: Option<&Duration>, now: Duration) -> Result<()> {
+        let next_at = paid_at.map_or(now, |paid_at| paid_at.saturating_sub(self.credit));
+        if next_at > now { Err(too_many(next_at - now)) } else { Ok(()) }
+    }
+
+    fn charge(self, paid_at: &mut Duration, now: Duration) {
+        *paid_at = now.max(*paid_at) + self.price;
+    }
+}
+
+/// Failures of an account, from wherever they come.
+#[derive(Clone, Default)]
+struct Guesses {
+    /// The last [`MOST_COUNTED`], oldest first.
+    failures: VecDeque<Duration>,
+    /// When the next stranger may try.
+    next_at: Duration,
+}
+
+impl Guesses {
+    /// How long a stranger has to wait after another one; nothing while there were few failures.
+    fn wait(&self, now: Duration) -> Option<Duration> {
+        let count = self.failures.iter().filter(|failure| **failure + WINDOW > now).count();
+        let doublings = u32::try_from(count.checked_sub(SLOWED_FROM)?).ok()?;
+        Some(FIRST_WAIT.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_WAIT))
+    }
+
+    fn note(&mut self, now: Duration) {
+        if self.failures.len() == MOST_COUNTED {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(now);
+        if let Some(wait) = self.wait(now) {
+            self.next_at = self.next_at.max(now + wait);
+        }
+    }
+
+    fn are_over(&self, now: Duration) -> bool {
+        self.failures.back().is_none_or(|failure| *failure + WINDOW <= now)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+
+    use super::*;
+    use crate::error::Error;
+
+    fn throttle() -> (Throttle, Clock) {
+        let clock = Clock::frozen(DateTime::from_timestamp_millis(1_700_000_000_000).expect("in range"));
+        let config = config::RateLimit {
+            enabled: true,
+            log_ins: 300,
+            sign_ups: 60,
+            mails: 60,
+            token_grants: 3000,
+            failed_log_ins: 30,
+            failed_confirmations: 10,
+        };
+        (Throttle::new(&config, clock.clone()), clock)
+    }
+
+    fn client(number: u16) -> Network {
+        let [high, low] = number.to_be_bytes();
+        Network::of([192, 0, high, low].into())
+    }
+
+    fn seconds<T>(outcome: Result<T>) -> u64 {
+        match outcome {
+            Err(Error::Busy { retry_after, .. }) => retry_after.as_secs(),
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn a_crowd_that_was_let_in_together_pays_back_every_guess() {
+        let (throttle, clock) = throttle();
+        let ada = Account::of("ada");
+        let admitted = (0..100).filter(|_| throttle.ask(ada, client(1)).is_ok()).count();
+        assert_eq!(admitted, 100, "nothing is known to have failed");
+        for _ in 0..100 {
+            throttle.note_failure(ada, client(1));
+        }
+        assert_eq!(seconds(throttle.ask(ada, client(1))), 142);
+        clock.advance(TimeDelta::seconds(142));
+        throttle.sweep();
+        assert_eq!(seconds(throttle.ask(ada, client(1))), 0);
+        throttle.note_failure(ada, client(1));
+        assert_eq!(seconds(throttle.ask(ada, client(1))), 2);
+    }
+
+    #[test]
+    fn a_wait_is_no_longer_than_ten_seconds_however_many_fail_at_once() {
+        let (throttle, clock) = throttle();
+        let ada = Account::of("ada");
+        for number in 0..1000 {
+            throttle.note_failure(ada, client(number));
+        }
+        assert_eq!(throttle.ask(ada, client(2000)).ok(), Some(Standing::Attacked));
+        assert_eq!(seconds(throttle.ask_as_stranger(ada)), 10);
+        clock.advance(TimeDelta::seconds(10));
+        assert_eq!(seconds(throttle.ask_as_stranger(ada)), 0);
+        assert_eq!(seconds(throttle.ask_as_stranger(ada)), 10, "one at a time");
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_and_nothing_else() {
+        let (throttle, clock) = throttle();
+        let limits = throttle.0.clone().expect("it is on");
+        let places = || {
+            let (by_client, by_account) = (lock(&limits.by_client).len(), lock(&limits.by_account).len());
+            (by_client, by_account, lock(&limits.by_token).len())
+        };
+        throttle.note_failure(Account::of("ada"), client(1));
+        throttle.note_wrong_confirmation(Account::of("ada"));
+        for (pause, expected) in [(1999, (1, 1, 1)), (1, (0, 1, 1)), (4000, (0, 1, 0)), (594_000, (0, 0, 0))] {
+            clock.advance(TimeDelta::milliseconds(pause));
+            throttle.sweep();
+            assert_eq!(places(), expected);
+        }
+    }
+}
