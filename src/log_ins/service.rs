@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 
 use super::store::{self, LogIn, Place};
 use crate::clock::Clock;
-use crate::db::Pool;
-use crate::error::Result;
+use crate::db::{self, Pool};
+use crate::error::{Code, Result};
 use crate::origin::Origin;
 use crate::ratelimit::Network;
 use crate::users::UserId;
@@ -57,7 +57,9 @@ impl LogIns {
             return Ok(Seen::Known);
         }
         // Whoever comes second at the same moment finds the row as fresh as the first has left it.
-        let is_mine = store::insert(connection, user, network, agent, now, now - COARSE).await?;
+        let inserted = store::insert(connection, user, network, agent, now, now - COARSE).await;
+        // Deleted since the password was checked.
+        let is_mine = db::on_constraint(inserted, &[("log_ins_user_fkey", Code::InvalidCredentials)])?;
         store::delete_surplus(connection, user, now - Self::MEMORY, MOST_PER_USER).await?;
         Ok(match before {
             _ if !is_mine => Seen::Known,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bloq_accounts::error::Code;
 use bloq_accounts::log_ins::{LogIns, Seen};
 use bloq_accounts::origin::Origin;
 use bloq_accounts::ratelimit::Network;
@@ -172,6 +173,15 @@ async fn only_a_log_in_that_succeeds_is_noted() {
     app.block(&id, "failures").await;
     app.post("/auth").basic(&id, STRONG).await.expect(403);
     assert_eq!(app.count(ROWS).await, 0);
+}
+
+#[tokio::test]
+async fn somebody_who_was_deleted_meanwhile_is_refused() {
+    let record = Record::new().await;
+    record.app.execute("delete from users").await;
+    let mut connection = record.app.connection().await;
+    let noted = record.log_ins.note(&mut connection, record.user, &Origin::default()).await;
+    assert_eq!(noted.expect_err("nobody is there").code(), Code::InvalidCredentials);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Mistakes of others, each tried on us: the rows of our list of bug classes that these routes can meet.
+//! Mistakes of others, each tried on us: the rows of our list of bug classes that these routes can meet. Those about limits
+//! (2, 3, 11, 25) are in `ratelimit`.
 
 mod accounts;
 mod enumeration;
