@@ -134,6 +134,7 @@ impl App {
             users: users.clone(),
             client_keys: client_keys.clone(),
             verification: verification.clone(),
+            log_ins: log_ins.clone(),
             mail: mail.clone(),
             tokens: tokens.clone(),
             events: events.clone(),

@@ -42,6 +42,8 @@ struct ExportView {
     client_keys: Vec<ClientKeyView>,
     /// Tokens that were sent by mail and are not over yet, or proved the e-mail.
     one_time_tokens: Vec<OneTimeTokenView>,
+    /// Where the account was logged in to in the last 90 days, newest first.
+    log_ins: Vec<LogInView>,
     /// Of the last week; what they said is not kept.
     mails: Vec<MailView>,
     /// All of them, oldest first.
@@ -80,6 +82,20 @@ struct OneTimeTokenView {
     /// The address it proves, where that is not the user's yet.
     #[schema(example = "ada.king@example.com")]
     email: Option<String>,
+}
+
+/// A place and a program from which somebody logged in.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LogInView {
+    /// An IPv4 address, or an IPv6 network of 64 bits.
+    #[schema(example = "203.0.113.9/32")]
+    network: String,
+    #[schema(example = "curl/8.5.0")]
+    user_agent: Option<String>,
+    first_at: Timestamp,
+    /// Give or take an hour.
+    last_at: Timestamp,
 }
 
 /// A mail, without its text.
@@ -125,6 +141,12 @@ impl ExportView {
             used_at: token.used_at.map(Timestamp::from),
             email: token.email,
         });
+        let log_ins = holdings.log_ins.into_iter().map(|place| LogInView {
+            network: place.network.to_string(),
+            user_agent: place.agent,
+            first_at: place.first_at.into(),
+            last_at: place.last_at.into(),
+        });
         let mails = holdings.mails.into_iter().map(|mail| MailView {
             template: mail.template,
             recipient: mail.recipient,
@@ -138,6 +160,7 @@ impl ExportView {
             account_tokens: account_tokens.collect(),
             client_keys: holdings.client_keys.into_iter().map(ClientKeyView::from).collect(),
             one_time_tokens: one_time_tokens.collect(),
+            log_ins: log_ins.collect(),
             mails: mails.collect(),
             events: Vec::new(),
             profile: holdings.user.into(),

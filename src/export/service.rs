@@ -3,6 +3,7 @@
 use crate::client_keys::{ClientKey, ClientKeys};
 use crate::error::{Code, Result};
 use crate::events::{Event, EventId, Events, Filter};
+use crate::log_ins::{KnownPlace, LogIns};
 use crate::mail::{Mail, SentMail};
 use crate::tokens::{AccountToken, Tokens};
 use crate::users::{User, UserId, Users};
@@ -17,6 +18,8 @@ pub struct Export {
     pub client_keys: ClientKeys,
     /// One-time tokens.
     pub verification: Verification,
+    /// Where users log in.
+    pub log_ins: LogIns,
     /// The outbox.
     pub mail: Mail,
     /// Account tokens.
@@ -35,6 +38,8 @@ pub struct Holdings {
     pub client_keys: Vec<ClientKey>,
     /// One-time tokens, oldest first.
     pub one_time_tokens: Vec<Kept>,
+    /// From where the user logged in.
+    pub log_ins: Vec<KnownPlace>,
     /// Mails of the last week, oldest first.
     pub mails: Vec<SentMail>,
 }
@@ -47,6 +52,7 @@ impl Export {
             account_tokens: self.tokens.list_account(user.id, user.token_version).await?,
             client_keys: self.client_keys.list(user.id).await?,
             one_time_tokens: self.verification.list(user.id).await?,
+            log_ins: self.log_ins.list(user.id).await?,
             mails: self.mail.list(user.id).await?,
             user,
         })

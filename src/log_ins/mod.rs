@@ -7,4 +7,4 @@
 mod service;
 mod store;
 
-pub use service::{LogIns, Seen};
+pub use service::{KnownPlace, LogIns, Seen};

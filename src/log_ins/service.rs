@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ipnetwork::IpNetwork;
 use sqlx::PgConnection;
 
 use super::store::{self, LogIn, Place};
@@ -40,6 +41,19 @@ pub enum Seen {
     Known,
 }
 
+/// From where somebody logged in.
+#[derive(Clone, Debug)]
+pub struct KnownPlace {
+    /// IPv4 /32 or IPv6 /64.
+    pub network: IpNetwork,
+    /// The program, as it named itself.
+    pub agent: Option<String>,
+    /// When first.
+    pub first_at: DateTime<Utc>,
+    /// When last, give or take an hour.
+    pub last_at: DateTime<Utc>,
+}
+
 impl LogIns {
     /// How long a pair is remembered.
     pub const MEMORY: TimeDelta = TimeDelta::days(90);
@@ -72,6 +86,11 @@ impl LogIns {
     /// Whether this user logged in from this network since then. A user who does not exist did not, after the same work.
     pub async fn has_been_here(&self, user: UserId, network: Network, since: DateTime<Utc>) -> Result<bool> {
         Ok(store::find_since(&mut *self.pool.acquire().await?, user, network, since).await?)
+    }
+
+    /// The places from which a user logged in, the newest first.
+    pub async fn list(&self, user: UserId) -> Result<Vec<KnownPlace>> {
+        Ok(store::list(&mut *self.pool.acquire().await?, user).await?)
     }
 
     /// Drops rows older than [`LogIns::MEMORY`], but the newest of each user. Returns how many it looked at, `at_most` a

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use ipnetwork::IpNetwork;
 use sqlx::PgConnection;
 
+use super::KnownPlace;
 use crate::ratelimit::Network;
 use crate::users::UserId;
 
@@ -38,6 +39,17 @@ pub async fn find(
         agent,
     )
     .fetch_one(connection)
+    .await
+}
+
+/// Where a user logged in, the newest place first.
+pub async fn list(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<KnownPlace>> {
+    sqlx::query_as!(
+        KnownPlace,
+        "select network, agent, first_at, last_at from log_ins where user_id = $1 order by last_at desc, id desc",
+        user.0,
+    )
+    .fetch_all(connection)
     .await
 }
 

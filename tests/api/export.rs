@@ -29,6 +29,10 @@ async fn a_person_gets_everything_and_no_secret() {
     assert_eq!(list("oneTimeTokens", "purpose"), ["emailVerification", "passwordReset"]);
     assert_eq!(list("mails", "template"), ["verification", "new_client_key", "password_reset"]);
     assert_eq!(list("mails", "recipient"), vec!["ada@example.com"; 3]);
+    assert_eq!(
+        (list("logIns", "network"), list("logIns", "userAgent")),
+        (vec!["127.0.0.1/32".into()], vec!["tests/1.0".into()])
+    );
     let events = app.events_of(&ada).await;
     let exported = export["events"].as_array().expect("events");
     assert_eq!(exported[..], events[..exported.len()]);

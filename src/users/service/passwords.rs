@@ -7,6 +7,7 @@ use super::{Users, weak};
 use crate::clock::minute;
 use crate::error::{Code, Error, Problem, Result};
 use crate::events::Draft;
+use crate::log_ins::Seen;
 use crate::mail::Letter;
 use crate::origin::Origin;
 use crate::ratelimit::{Account, Network, Standing};
@@ -120,9 +121,17 @@ impl Users {
         Ok(tx.commit().await?)
     }
 
-    /// After a right password: forget the wrong ones, note where it was typed, and bring an old hash up to date.
+    /// After a right password: note where it was typed and tell the owner if that is news, forget the wrong ones, and
+    /// bring an old hash up to date.
     async fn welcome(&self, user: &User, password: &Password, origin: &Origin) -> Result<()> {
-        self.log_ins.note(&mut *self.pool.acquire().await?, user.id, origin).await?;
+        let mut tx = self.pool.begin().await?;
+        let seen = self.log_ins.note(&mut tx, user.id, origin).await?;
+        if seen == Seen::New {
+            let (at, from, agent) = (minute(self.clock.now()), origin.from(), origin.agent.clone());
+            self.notify(&mut tx, user, &Letter::NewLogIn { at, from, agent }).await?;
+        }
+        tx.commit().await?;
+        self.mail.wake();
         if user.failed_login_attempts != 0 {
             store::mark_successful_login(&mut *self.pool.acquire().await?, user.id).await?;
         }

@@ -22,6 +22,34 @@ async fn a_person_is_told_of_a_changed_password_and_a_new_client_key() {
 }
 
 #[tokio::test]
+async fn a_person_is_told_of_a_log_in_from_somewhere_new() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let log_in = async |agent: &str| {
+        app.post("/auth").basic(&ada.email, STRONG).header("user-agent", agent).await.expect(200);
+        app.deliver_mail().await;
+        app.mailbox()
+            .to(&ada.email)
+            .into_iter()
+            .filter(|letter| letter.subject == "A new log-in to your account")
+            .count()
+    };
+    assert_eq!(log_in("tests/1.0").await, 0, "neither the first one nor its like");
+    assert_eq!(log_in("Mallory/1.0").await, 1);
+    let letter = app.mailbox().last_to(&ada.email);
+    assert!(letter.text.contains("127.0.0.1") && letter.text.contains("Mallory/1.0"), "{letter:?}");
+    assert_eq!(log_in("Mallory/1.0").await, 1);
+    app.advance(TimeDelta::days(90));
+    assert_eq!(log_in("Mallory/1.0").await, 2);
+    let token = app.log_in(&ada.email, STRONG).await;
+    app.change_profile(&token, &json!({"notifications": {"newLogIn": false}})).await.expect(200);
+    let before = log_in("tests/1.0").await;
+    assert_eq!(log_in("Eve/1.0").await, before);
+    // A refused one is none.
+    app.post("/auth").basic(&ada.email, STRONGER).header("user-agent", "Eve/2.0").await.expect(401);
+}
+
+#[tokio::test]
 async fn each_notice_can_be_switched_off_by_itself() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
