@@ -28,6 +28,64 @@ async fn a_client_that_says_nothing_is_shown_out() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_nothing_more_is_shown_out() {
+    let app = impatient().await;
+    let mut idle = TcpStream::connect(app.address).await.expect("a connection");
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it is open");
+    let mut heard = Vec::new();
+    let end = tokio::time::timeout(DEADLINE, idle.read_to_end(&mut heard)).await;
+    assert!(end.is_ok() && heard.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&heard));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_its_body_drop_by_drop_is_told_that_its_time_is_over() {
+    let app = TestApp::start_with(|config| config.server.request_timeout_seconds = 1).await;
+    let mut stream = TcpStream::connect(app.address).await.expect("a connection");
+    let head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n";
+    stream.write_all(head).await.expect("it is open");
+    let (mut reading, mut writing) = stream.split();
+    let mut heard = vec![0; 4096];
+    let dripping = async {
+        // Never a pause in which nothing happens.
+        while writing.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending().await
+    };
+    let length = tokio::select! {
+        answered = tokio::time::timeout(DEADLINE, reading.read(&mut heard)) => answered.expect("in time").expect("an answer"),
+        () = dripping => 0,
+    };
+    let heard = String::from_utf8_lossy(&heard[..length]).into_owned();
+    assert!(heard.starts_with("HTTP/1.1 503") && heard.contains("Timeout"), "{heard}");
+    let end = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await;
+    assert!(end.is_ok(), "still open");
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_a_place() {
+    let app = TestApp::start_with(|config| config.server.max_connections = 2).await;
+    let ask = async |stream: &mut TcpStream| {
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it is open");
+        let mut heard = [0; 12];
+        stream.read_exact(&mut heard).await.expect("an answer");
+        assert_eq!(&heard, b"HTTP/1.1 200");
+    };
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(app.address).await.expect("a connection");
+        ask(&mut stream).await;
+        inside.push(stream);
+    }
+    let mut outside = TcpStream::connect(app.address).await.expect("the listen queue takes it");
+    let mut asking = Box::pin(ask(&mut outside));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut asking).await;
+    assert!(early.is_err(), "a third one was let in");
+    inside.pop();
+    tokio::time::timeout(DEADLINE, asking).await.expect("there is a place now");
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_take_its_answers_is_shown_out() {
     let app = impatient().await;
     let mut deaf = TcpStream::connect(app.address).await.expect("a connection");
