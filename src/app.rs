@@ -8,6 +8,7 @@ use crate::auth::Auth;
 use crate::client_keys::ClientKeys;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
 use crate::events::{Eraser, Events, Partitions, Writer};
 use crate::export::Export;
@@ -49,8 +50,10 @@ pub struct App {
     pub export: Export,
     /// How often a client address may ask.
     pub quotas: Quotas,
-    /// The database, for the readiness probe.
+    /// The database.
     pub pool: Pool,
+    /// Whether the database is there.
+    pub pulse: Pulse,
     /// Chance, for request ids.
     pub random: Random,
     /// Networks whose word about a client's address counts.
@@ -63,6 +66,8 @@ pub struct App {
 
 /// What runs beside the requests. Nothing of it runs yet.
 pub struct Workers {
+    /// Knows whether the database is there.
+    pub heart: Heart,
     /// Without it no request is answered.
     pub writer: Writer,
     /// Sends mails.
@@ -94,9 +99,10 @@ impl App {
         clock: Clock,
         random: Random,
     ) -> anyhow::Result<(Self, Workers)> {
-        let pool = db::connect(database_url, config.database.max_connections - 1).await?;
-        // The writer's own connection: a crowd of requests must not keep events from the disk.
+        // The writer and the pulse have a connection of their own: a crowd of requests must keep neither from its work.
+        let pool = db::connect(database_url, config.database.max_connections - 2).await?;
         let writer_pool = db::connect(database_url, 1).await?;
+        let (pulse, heart) = Heart::new(vec![pool.clone(), writer_pool.clone()]);
 
         let partitions = Partitions::new(pool.clone(), clock.clone());
         let keys = db::alone(&pool, async |connection| {
@@ -111,7 +117,8 @@ impl App {
         let mail = Mail::new(pool.clone(), master_key.clone(), clock.clone(), random.clone());
         let tokens =
             Tokens::new(pool.clone(), signing_keys.clone(), clock.clone(), random.clone(), config.tokens.clone());
-        let (events, writer) = Events::new(pool.clone(), writer_pool, &config.events, clock.clone(), random.clone());
+        let (events, writer) =
+            Events::new(pool.clone(), writer_pool, pulse.clone(), &config.events, clock.clone(), random.clone());
         let throttle = Throttle::new(&config.rate_limit, clock.clone());
         let log_ins = LogIns::new(pool.clone(), clock.clone());
         let users = Users::new(
@@ -151,6 +158,7 @@ impl App {
             events,
             quotas: Quotas::new(&config.rate_limit, &clock)?,
             pool,
+            pulse,
             random,
             trusted_proxies: TrustedProxies(config.server.trusted_proxies.as_slice().into()),
             browsers: Browsers::new(config),
@@ -158,6 +166,7 @@ impl App {
         };
         let courier = Courier::new(
             app.pool.clone(),
+            app.pulse.clone(),
             app.mail.clone(),
             Stationery::new(&config.server.public_url)?,
             Transport::new(&config.mail, &config.data_dir)?,
@@ -175,7 +184,7 @@ impl App {
         };
         let last_uses = LastUses { tokens: app.tokens.clone(), client_keys: app.client_keys.clone() };
         let eraser = Eraser(app.events.clone());
-        let workers = Workers { writer, courier, partitions, sweeper, eraser, last_uses };
+        let workers = Workers { heart, writer, courier, partitions, sweeper, eraser, last_uses };
         Ok((app, workers))
     }
 }

@@ -78,9 +78,14 @@ impl Error {
         }
     }
 
-    /// The database cannot be reached: nothing is known to have changed.
+    /// The database cannot be reached, and nothing has changed.
     pub fn database_unavailable() -> Self {
         Self::Busy { code: Code::DatabaseUnavailable, retry_after: Duration::from_secs(1) }
+    }
+
+    /// A change was begun, and it is not known to be made.
+    pub fn outcome_unknown() -> Self {
+        Self::Busy { code: Code::OutcomeUnknown, retry_after: Duration::from_secs(1) }
     }
 }
 
@@ -164,6 +169,8 @@ codes! {
     TooManyRequests => "Too many requests; try again later.",
     Overloaded => "The server is busy; try again later.",
     DatabaseUnavailable => "The database cannot be reached; try again later.",
+    OutcomeUnknown => "The change may have been made or not: this could not be found out. Look before you repeat it.",
+    ShuttingDown => "The server is shutting down; another one, or this one later, will answer.",
     Timeout => "The request took too long.",
     InternalError => "Something went wrong on our side; the request id finds it in our log.",
 }

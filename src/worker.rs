@@ -5,6 +5,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::db::pulse::Pulse;
+use crate::error::Code;
+
 /// A background job made of steps.
 pub trait Worker: Send + Sync + 'static {
     /// What the log calls it.
@@ -12,6 +15,9 @@ pub trait Worker: Send + Sync + 'static {
 
     /// Whether the last thing before the end is one more step, so that nothing noted in memory is lost.
     const DRAINS: bool = false;
+
+    /// Whether a step may be dropped where it stands when the database goes away. One that may not looks after itself.
+    const MAY_BE_CUT: bool = true;
 
     /// Does what is due, once, and says how long nothing will be (it may be woken earlier by [`Worker::woken`]).
     fn step(&self) -> impl Future<Output = crate::error::Result<Duration>> + Send;
@@ -22,16 +28,24 @@ pub trait Worker: Send + Sync + 'static {
     }
 }
 
-/// Runs `worker` until `stop`; a failing step is logged and tried again, more and more slowly.
-pub fn spawn<W: Worker>(worker: W, stop: CancellationToken) -> JoinHandle<()> {
+/// Runs `worker` until `stop`, while the database is there; a failing step is logged and tried again, more and more
+/// slowly.
+pub fn spawn<W: Worker>(worker: W, pulse: Pulse, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut failures = 0u32;
         while !stop.is_cancelled() {
-            let pause = match worker.step().await {
+            if stop.run_until_cancelled(pulse.here()).await.is_none() {
+                break;
+            }
+            let step = worker.step();
+            let outcome = if W::MAY_BE_CUT { pulse.during(step).await.flatten() } else { step.await };
+            let pause = match outcome {
                 Ok(pause) => {
                     failures = 0;
                     pause
                 }
+                // An outage is waited for above, and is no fault of the step.
+                Err(error) if error.code() == Code::DatabaseUnavailable => Duration::from_millis(250),
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     let pause = Duration::from_millis(250u64 << failures.min(7));
@@ -45,9 +59,8 @@ pub fn spawn<W: Worker>(worker: W, stop: CancellationToken) -> JoinHandle<()> {
                 () = stop.cancelled() => {}
             }
         }
-        if W::DRAINS
-            && let Err(error) = worker.step().await
-        {
+        let last = async || if W::DRAINS { pulse.during(worker.step()).await.flatten().map(drop) } else { Ok(()) };
+        if let Err(error) = last().await {
             tracing::warn!(worker = W::NAME, %error, "the last background step failed");
         }
     })

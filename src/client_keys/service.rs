@@ -121,35 +121,39 @@ impl ClientKeys {
     /// Changes what the owner calls a key.
     pub async fn relabel(&self, user: &User, id: &str, label: Change<ShortText>) -> Result<ClientKey> {
         refuse_read_only(user)?;
-        let mut connection = self.pool.acquire().await?;
+        let mut tx = self.pool.begin().await?;
         let label = match label {
             Change::Keep => None,
             Change::Remove => Some(None),
             Change::Set(label) => Some(Some(label.0)),
         };
         if let Some(label) = label {
-            store::update_label(&mut connection, user.id, id, label.as_deref()).await?;
+            store::update_label(&mut tx, user.id, id, label.as_deref()).await?;
         }
-        let found = store::find(&mut connection, id).await?.map(|(key, _)| key);
-        found.filter(|key| key.user == user.id).ok_or_else(|| Code::NotFound.into())
+        let found = store::find(&mut tx, id).await?.map(|(key, _)| key);
+        let key = found.filter(|key| key.user == user.id).ok_or(Code::NotFound)?;
+        tx.commit().await?;
+        Ok(key)
     }
 
     /// Deletes a key of this user, and with it its refresh tokens; access tokens live out their hour.
     pub async fn delete(&self, user: &User, id: &str) -> Result<()> {
         refuse_read_only(user)?;
-        match store::delete(&mut *self.pool.acquire().await?, user.id, id).await? {
-            true => Ok(()),
-            false => Err(Code::NotFound.into()),
+        let mut tx = self.pool.begin().await?;
+        if !store::delete(&mut tx, user.id, id).await? {
+            return Err(Code::NotFound.into());
         }
+        Ok(tx.commit().await?)
     }
 
     /// Ends every refresh token of a key that was issued so far; the key stays good for new ones.
     pub async fn revoke_refresh_tokens(&self, user: &User, id: &str) -> Result<()> {
         refuse_read_only(user)?;
-        match store::update_generation(&mut *self.pool.acquire().await?, user.id, id).await? {
-            true => Ok(()),
-            false => Err(Code::NotFound.into()),
+        let mut tx = self.pool.begin().await?;
+        if !store::update_generation(&mut tx, user.id, id).await? {
+            return Err(Code::NotFound.into());
         }
+        Ok(tx.commit().await?)
     }
 
     /// The key with this id, if it is live.

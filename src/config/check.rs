@@ -76,7 +76,7 @@ impl Config {
             ("server.max_connections", self.server.max_connections as u64, 1),
             ("server.idle_timeout_seconds", self.server.idle_timeout_seconds, 1),
             ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1),
-            ("database.max_connections", u64::from(self.database.max_connections), 2),
+            ("database.max_connections", u64::from(self.database.max_connections), 3),
             ("mail.timeout_seconds", self.mail.timeout_seconds, 1),
             ("password.max_queued_hashes", self.password.max_queued_hashes as u64, 1),
             ("password.queue_deadline_ms", self.password.queue_deadline_ms, 1),

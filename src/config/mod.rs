@@ -64,6 +64,8 @@ pub struct Server {
     pub idle_timeout_seconds: u64,
     /// Longest time a request may take.
     pub request_timeout_seconds: u64,
+    /// How long to go on serving, and to say that one is not ready, before the door closes at shutdown.
+    pub shutdown_delay_seconds: u64,
     /// Longest time for open requests at shutdown.
     pub shutdown_grace_seconds: u64,
 }

@@ -1,14 +1,20 @@
 //! The way to Postgres: pool, migrations, and what a database error means. Knows no table.
 
+pub mod change;
 pub mod embedded;
+pub mod pulse;
+
+mod pool;
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use sqlx::migrate::{Migrate, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+
+pub use pool::{Pool, Tx};
 
 use crate::error::{Code, Error, Result};
 
@@ -18,17 +24,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// How long the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a request may wait for a connection before it is told that the database is away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// One key for everything that only one replica may do at a time while starting: "bloqacct" in ASCII.
 const STARTUP_LOCK: i64 = 0x626c_6f71_6163_6374;
-
-/// A pool of connections to Postgres.
-pub type Pool = PgPool;
-
-/// A transaction: begun and ended by a service, handed to stores as a connection.
-pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
 
 /// Whether a database URL can be understood at all; the reason never contains the URL itself.
 pub fn check_url(url: &str) -> std::result::Result<(), &'static str> {
@@ -49,8 +46,7 @@ pub async fn connect(url: &str, connections: u32) -> anyhow::Result<Pool> {
     let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut));
     let first = first.with_context(|| format!("cannot reach the database {place}; check --database-url"))?;
     first.close().await.ok();
-    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-    Ok(pool.connect_lazy_with(options))
+    Ok(Pool::new(options, connections))
 }
 
 /// Runs `work` on one connection while holding the start-up lock, so that ten replicas may start at once.
@@ -112,12 +108,6 @@ pub fn check_backup(tables: &embedded::Tables) -> anyhow::Result<()> {
     check_known(versions.into_iter())
 }
 
-/// Whether the database answers right now.
-pub async fn is_alive(pool: &Pool) -> bool {
-    let probe = async { sqlx::query("select 1").execute(pool).await };
-    matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, probe).await, Ok(Ok(_)))
-}
-
 /// Gives violations of named constraints their public codes; every other error keeps its meaning.
 pub fn on_constraint<T>(outcome: sqlx::Result<T>, codes: &[(&str, Code)]) -> Result<T> {
     outcome.map_err(|error| {
@@ -131,11 +121,14 @@ pub fn on_constraint<T>(outcome: sqlx::Result<T>, codes: &[(&str, Code)]) -> Res
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_away(&error) {
-            tracing::debug!(error = %error, "the database is away");
-            Self::database_unavailable()
-        } else {
-            Self::Internal(error.into())
+        match error {
+            // All are in use: had the database gone away, its pulse would have told sooner.
+            sqlx::Error::PoolTimedOut => Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) },
+            error if is_away(&error) => {
+                tracing::debug!(%error, "the database is away");
+                Self::database_unavailable()
+            }
+            error => Self::Internal(error.into()),
         }
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{Draft, Event, Events, NotCommitted, REST};
 use crate::app::App;
+use crate::db::change::Change;
 use crate::error::{Code, Error};
 use crate::http::client_ip::ClientIp;
 use crate::http::error::{code_of, write_down};
@@ -49,7 +50,12 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
     let is_head = request.method() == Method::HEAD;
     let bytes_out = |body: &Bytes| if is_head { 0 } else { body.len() };
 
-    let (mut parts, body) = next.run(request).await.into_parts();
+    let change = Change::default();
+    let answer = change.watch(next.run(request)).await;
+    let is_database_away = code_of(&answer) == Some(Code::DatabaseUnavailable);
+    let is_in_doubt = change.is_begun() && code_of(&answer).is_some_and(leaves_doubt);
+    let answer = if is_in_doubt { write_down(Error::outcome_unknown().into_response(), &id) } else { answer };
+    let (mut parts, body) = answer.into_parts();
     // No handler looked at the token (404, 405, 413 …): it is its bearer's request all the same.
     if let (None, Some(authorization)) = (draft.user(), authorization)
         && let Some(token) = credentials_in(&authorization, "bearer")
@@ -58,27 +64,27 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
         draft.concerns(user);
     }
     if parts.extensions.remove::<Streamed>().is_some() {
-        return stream(Response::from_parts(parts, body), pending, &id, is_head).await;
+        return stream(Response::from_parts(parts, body), pending, &id, is_head, &change).await;
     }
     // Other bodies are in memory already; collecting them compresses where that was asked for, and counts the bytes.
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let response = Response::from_parts(parts, Body::from(body.clone()));
 
     pending.answer(response.status().as_u16(), bytes_out(&body));
-    let is_database_away = code_of(&response) == Some(Code::DatabaseUnavailable);
     if is_database_away {
         // There is nothing to wait for: dropping hands the event over, and it is written when the database is back.
         return response;
     }
     match pending.commit().await {
         Ok(()) => response,
-        Err(pending) => refuse(pending, &id, is_head).await,
+        Err(pending) => refuse(pending, &id, is_head, &change).await,
     }
 }
 
 /// The answer to a request whose event could not be committed.
-async fn refuse(mut pending: Pending, id: &RequestId, is_head: bool) -> Response {
-    let refusal = write_down(Error::database_unavailable().into_response(), id);
+async fn refuse(mut pending: Pending, id: &RequestId, is_head: bool, change: &Change) -> Response {
+    let error = if change.is_begun() { Error::outcome_unknown() } else { Error::database_unavailable() };
+    let refusal = write_down(error.into_response(), id);
     let (parts, body) = refusal.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     pending.answer(parts.status.as_u16(), if is_head { 0 } else { body.len() });
@@ -91,12 +97,12 @@ pub struct Streamed;
 
 /// Commits the event before the first byte leaves, and once more, with the bytes that left, after the last one. Nobody
 /// asks for the bytes of an answer to HEAD, so they are never made.
-async fn stream(response: Response, mut pending: Pending, id: &RequestId, is_head: bool) -> Response {
+async fn stream(response: Response, mut pending: Pending, id: &RequestId, is_head: bool, change: &Change) -> Response {
     pending.answer(response.status().as_u16(), 0);
     let (events, event) = (pending.events.clone(), pending.event.clone());
     match pending.commit().await {
         Ok(()) => response.map(|body| Body::new(Counted { body, bytes: 0, events, event })),
-        Err(pending) => refuse(pending, id, is_head).await,
+        Err(pending) => refuse(pending, id, is_head, change).await,
     }
 }
 
@@ -132,6 +138,11 @@ impl Drop for Counted {
             self.events.hand_over(event);
         }
     }
+}
+
+/// Whether a request that ends with this may have changed something, if it had begun to.
+fn leaves_doubt(code: Code) -> bool {
+    matches!(code, Code::DatabaseUnavailable | Code::Timeout | Code::Overloaded)
 }
 
 /// Every API request is recorded; probes, documents and preflights are not (decisions.md section 3).

@@ -14,6 +14,7 @@ use super::{Event, EventId, first_id};
 use crate::clock::Clock;
 use crate::config;
 use crate::db::Pool;
+use crate::db::pulse::Pulse;
 use crate::error::Result;
 use crate::random::Random;
 use crate::users::UserId;
@@ -80,8 +81,15 @@ impl Events {
     pub const GREATEST_LIMIT: u16 = 1000;
 
     /// The events of this database, and the writer that must run for them.
-    pub fn new(pool: Pool, writer_pool: Pool, config: &config::Events, clock: Clock, random: Random) -> (Self, Writer) {
-        let (writer, queue) = Writer::new(writer_pool, config);
+    pub fn new(
+        pool: Pool,
+        writer_pool: Pool,
+        pulse: Pulse,
+        config: &config::Events,
+        clock: Clock,
+        random: Random,
+    ) -> (Self, Writer) {
+        let (writer, queue) = Writer::new(writer_pool, pulse, config);
         let deadline = Duration::from_millis(config.commit_deadline_ms);
         (Self { pool, queue, deadline, clock, random, forgotten: Arc::default() }, writer)
     }

@@ -12,7 +12,8 @@ use super::{Event, first_id};
 use crate::users::UserId;
 
 /// Inserts many events in one statement. A row that is there already (its commit was not known) is brought to what the
-/// client was told. No id may occur twice in `events`.
+/// client was told: by the later word, also when a connection that froze executes the earlier one last. No id may occur
+/// twice in `events`.
 pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) -> sqlx::Result<()> {
     // Columns, not rows: one statement of fixed text takes any number of them.
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
@@ -35,7 +36,8 @@ pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) 
                               $6::smallint[], $7::bigint[], $8::text[], $9::text[], $10::inet[],
                               $11::text[], $12::text[], $13::jsonb[])
          on conflict (user_id, id) do update
-         set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out",
+         set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out
+         where events.ended_at <= excluded.ended_at",
         &ids,
         &users as &[Option<Uuid>],
         &services,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Event, store};
 use crate::config;
+use crate::db::pulse::Pulse;
 use crate::db::{self, Pool};
 
 /// An event on its way to the table.
@@ -27,6 +28,7 @@ pub(super) struct Handover {
 /// Writes events.
 pub struct Writer {
     pool: Pool,
+    pulse: Pulse,
     queue: mpsc::Receiver<Handover>,
     /// Events that nobody waits for any more, to be written when the database is back.
     backlog: VecDeque<Arc<Event>>,
@@ -38,10 +40,11 @@ pub struct Writer {
 
 impl Writer {
     /// A writer, and the queue that feeds it. `pool` should be its own: requests must not starve it of connections.
-    pub(super) fn new(pool: Pool, config: &config::Events) -> (Self, mpsc::Sender<Handover>) {
+    pub(super) fn new(pool: Pool, pulse: Pulse, config: &config::Events) -> (Self, mpsc::Sender<Handover>) {
         let (sender, queue) = mpsc::channel(config.queue);
         let writer = Self {
             pool,
+            pulse,
             queue,
             backlog: VecDeque::new(),
             batch: config.batch,
@@ -66,14 +69,21 @@ impl Writer {
                 received = self.queue.recv_many(&mut batch, self.batch) => {
                     if received == 0 { break; }
                 }
-                () = tokio::time::sleep(pause), if !self.backlog.is_empty() => {}
+                () = returned(&self.pulse, pause), if !self.backlog.is_empty() => {}
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
             let committed = self.write(&mut batch).await;
             pause = if committed { Duration::ZERO } else { (pause * 2).clamp(RETRY_FIRST, RETRY_LATER) };
         }
         // The last chance for events that waited for the database: a bounded one, so that a stop is a stop.
-        while !self.backlog.is_empty() && self.write(&mut batch).await {}
+        let last_chance = async {
+            while !self.backlog.is_empty() {
+                returned(&self.pulse, pause).await;
+                let committed = self.write(&mut batch).await;
+                pause = if committed { Duration::ZERO } else { RETRY_FIRST };
+            }
+        };
+        let _ = tokio::time::timeout(LAST_CHANCE, last_chance).await;
         if !self.backlog.is_empty() {
             tracing::error!(events = self.backlog.len(), "events were lost: the database is away and the server stops");
         }
@@ -143,7 +153,11 @@ impl Writer {
             store::insert_batch(&mut connection, events).await
         };
         let (events, backlog) = (events.len(), self.backlog.len());
-        match tokio::time::timeout(self.deadline, insert).await {
+        // Nobody is kept waiting by a database that is known to be away; its pulse has told the log.
+        let Ok(outcome) = self.pulse.during(tokio::time::timeout(self.deadline, insert)).await else {
+            return Err(Failure::Away);
+        };
+        match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if !db::is_away(&error) => {
                 tracing::error!(events, %error, "events were refused; a single one is dropped, more are tried one by one");
@@ -170,6 +184,12 @@ impl Writer {
     }
 }
 
+/// Waits at least for `pause`, and until the database is there.
+async fn returned(pulse: &Pulse, pause: Duration) {
+    tokio::time::sleep(pause).await;
+    pulse.here().await;
+}
+
 /// Why a statement did not insert its events.
 enum Failure {
     /// The database cannot be reached, or does not answer: worth another try.
@@ -180,3 +200,6 @@ enum Failure {
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for a database that is away while events wait for it.
+const LAST_CHANCE: Duration = Duration::from_secs(1);

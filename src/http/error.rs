@@ -53,7 +53,9 @@ pub fn status(code: Code) -> StatusCode {
             StatusCode::CONFLICT
         }
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-        Code::Overloaded | Code::DatabaseUnavailable | Code::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Overloaded | Code::DatabaseUnavailable | Code::OutcomeUnknown | Code::ShuttingDown | Code::Timeout => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

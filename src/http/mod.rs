@@ -18,10 +18,11 @@ mod probes;
 use std::any::Any;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -30,7 +31,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::browsers::Browsers;
 use crate::app::App;
+use crate::db::pulse::Pulse;
 use crate::error::{Code, Error};
+use crate::events::Draft;
 use crate::random::Random;
 use crate::{auth, client_keys, events, export, ratelimit, signing_keys, tokens, users, verification};
 
@@ -53,8 +56,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
     routes().into_openapi()
 }
 
-/// The whole REST door.
-pub fn router(app: App) -> Router {
+/// The whole REST door. After `stop` it serves on, and says that it is not ready.
+pub fn router(app: App, stop: CancellationToken) -> Router {
     let (router, document) = routes().split_for_parts();
     let layers = ServiceBuilder::new()
         // A name first: everything after it can be found in the log by it.
@@ -76,11 +79,14 @@ pub fn router(app: App) -> Router {
         .layer(from_fn(client_ip::require))
         .layer(from_fn(body::read))
         // After the body, or the refusal would be lost in a connection that is reset.
-        .layer(from_fn_with_state(app.quotas.clone(), ratelimit::layer::limit));
+        .layer(from_fn_with_state(app.quotas.clone(), ratelimit::layer::limit))
+        // With the request in hand, so that the refusal arrives; what is under way is cut off.
+        .layer(from_fn_with_state(app.pulse.clone(), need_database));
     router
         .merge(docs::router(&document))
         .fallback(async || Error::from(Code::NotFound))
         .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
+        .layer(Extension(probes::Stop(stop)))
         .layer(layers)
         .with_state(app)
 }
@@ -100,6 +106,14 @@ fn on_panic(payload: Box<dyn Any + Send>) -> Response {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     Error::Internal(anyhow::anyhow!("a handler panicked: {text}")).into_response()
+}
+
+/// Every request that is recorded needs the database, if only for its event.
+async fn need_database(State(pulse): State<Pulse>, request: Request, next: Next) -> Response {
+    if request.extensions().get::<Draft>().is_none() {
+        return next.run(request).await;
+    }
+    pulse.during(next.run(request)).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn bound_time(State(longest): State<Duration>, request: Request, next: Next) -> Response {

@@ -61,7 +61,8 @@ pub enum Anywhere {
     /// `InternalError`
     #[response(status = 500)]
     InternalError(ErrorBody),
-    /// `Overloaded`, `DatabaseUnavailable` or `Timeout`; `Retry-After` says when to try again
+    /// `Overloaded`, `DatabaseUnavailable` or `Timeout`: nothing was changed, and `Retry-After` says when to try again.
+    /// `OutcomeUnknown`: the change may have been made, look before you repeat it
     #[response(status = 503, headers(("Retry-After" = u64, description = "Seconds")))]
     Unavailable(ErrorBody),
 }

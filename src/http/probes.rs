@@ -1,16 +1,23 @@
 //! `GET /`, `GET /health/live` and `GET /health/ready`: for clients and machines that ask whether we are there.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::db::{self, Pool};
-use crate::error::{Error, Result};
+use crate::db::pulse::Pulse;
+use crate::error::{Code, Error, Result};
 use crate::http::openapi::Anywhere;
+
+/// Tells when the server stops.
+#[derive(Clone)]
+pub struct Stop(pub CancellationToken);
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
@@ -60,7 +67,7 @@ async fn live() -> Json<HealthResponse> {
 
 /// Whether requests can be served
 ///
-/// That is: migrated, and connected to the database right now.
+/// That is: migrated, connected to the database right now, and not about to stop.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -69,8 +76,10 @@ async fn live() -> Json<HealthResponse> {
         Anywhere,
         (status = 200, description = "Ready", body = HealthResponse))
 )]
-async fn ready(State(pool): State<Pool>) -> Result<Json<HealthResponse>> {
-    if db::is_alive(&pool).await {
+async fn ready(State(pulse): State<Pulse>, Extension(Stop(stop)): Extension<Stop>) -> Result<Json<HealthResponse>> {
+    if stop.is_cancelled() {
+        Err(Error::Busy { code: Code::ShuttingDown, retry_after: Duration::from_secs(1) })
+    } else if pulse.ask().await {
         Ok(Json(HealthResponse { status: "ok" }))
     } else {
         Err(Error::database_unavailable())

@@ -10,7 +10,8 @@ use super::transport::{Refusal, Transport};
 use super::{Mail, Stationery};
 use crate::clock::Clock;
 use crate::db::Pool;
-use crate::error::Result;
+use crate::db::pulse::Pulse;
+use crate::error::{Code, Result};
 use crate::worker::Worker;
 
 /// While a mail is being sent nobody else may try. Longer than any attempt (`mail.timeout_seconds` is checked to be
@@ -23,6 +24,9 @@ const MOST_ATTEMPTS: i32 = 14;
 /// How often to look for mails that another process queued.
 const POLL: Duration = Duration::from_secs(2);
 
+/// The pause before another try to note what became of a mail.
+const RETRY_NOTE: Duration = Duration::from_millis(100);
+
 /// Characters of a mail server's complaint that are kept.
 const LONGEST_COMPLAINT: usize = 500;
 
@@ -30,6 +34,7 @@ const LONGEST_COMPLAINT: usize = 500;
 #[derive(Clone)]
 pub struct Courier {
     pool: Pool,
+    pulse: Pulse,
     mail: Mail,
     stationery: Arc<Stationery>,
     transport: Arc<Transport>,
@@ -41,21 +46,41 @@ impl Courier {
     pub const SIDE_BY_SIDE: usize = 4;
 
     /// A courier for this outbox.
-    pub fn new(pool: Pool, mail: Mail, stationery: Stationery, transport: Transport, clock: Clock) -> Self {
-        Self { pool, mail, stationery: Arc::new(stationery), transport: Arc::new(transport), clock }
+    pub fn new(
+        pool: Pool,
+        pulse: Pulse,
+        mail: Mail,
+        stationery: Stationery,
+        transport: Transport,
+        clock: Clock,
+    ) -> Self {
+        Self { pool, pulse, mail, stationery: Arc::new(stationery), transport: Arc::new(transport), clock }
     }
 
     /// Sends one due mail; `false` when none is due.
     pub async fn deliver_one(&self) -> Result<bool> {
-        let now = self.clock.now();
-        let mut connection = self.pool.acquire().await?;
-        let Some(due) = store::mark_taken(&mut connection, now, now + LEASE).await? else { return Ok(false) };
         // No connection is held while a mail server thinks.
-        drop(connection);
-
+        let Some(due) = self.pulse.during(self.take()).await.flatten()? else { return Ok(false) };
         let outcome = self.send(&due).await;
-        let mut connection = self.pool.acquire().await?;
+        // Noted even if the database has to come back for it: a mail of which nobody knows that it was sent leaves again.
+        loop {
+            match self.pulse.during(self.note(&due, &outcome)).await.flatten() {
+                Err(error) if error.code() == Code::DatabaseUnavailable => {
+                    tokio::time::sleep(RETRY_NOTE).await;
+                    self.pulse.here().await;
+                }
+                noted => return noted.map(|()| true),
+            }
+        }
+    }
+
+    async fn take(&self) -> Result<Option<DueMail>> {
         let now = self.clock.now();
+        Ok(store::mark_taken(&mut *self.pool.acquire().await?, now, now + LEASE).await?)
+    }
+
+    async fn note(&self, due: &DueMail, outcome: &Result<(), Refusal>) -> Result<()> {
+        let (mut connection, now) = (self.pool.acquire().await?, self.clock.now());
         let (mail, attempt) = (due.id, due.attempts);
         match outcome {
             Ok(()) => {
@@ -74,7 +99,7 @@ impl Courier {
                 }
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn send(&self, due: &DueMail) -> Result<(), Refusal> {
@@ -89,6 +114,8 @@ impl Courier {
 
 impl Worker for Courier {
     const NAME: &'static str = "courier";
+    // A mail server that was just told everything must be heard.
+    const MAY_BE_CUT: bool = false;
 
     async fn step(&self) -> Result<Duration> {
         Ok(if self.deliver_one().await? { Duration::ZERO } else { POLL })

@@ -1,6 +1,7 @@
 //! One accept loop for every listener: what a connection may cost, and how its requests end at a stop.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub struct Entrance {
     tls: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
     patience: Duration,
+    delay: Duration,
     grace: Duration,
 }
 
@@ -45,6 +47,7 @@ impl Entrance {
             tls: None,
             places: Arc::new(Semaphore::new(config.max_connections)),
             patience: Duration::from_secs(config.idle_timeout_seconds),
+            delay: Duration::from_secs(config.shutdown_delay_seconds),
             grace: Duration::from_secs(config.shutdown_grace_seconds),
         }
     }
@@ -54,10 +57,14 @@ impl Entrance {
         Self { tls: Some(tls), ..self }
     }
 
-    /// Accepts connections until `stop`, then gives open requests a bounded time to finish.
+    /// Accepts connections until `stop`, and as long after it as configured, then gives open requests a bounded time to finish.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let graceful = GracefulShutdown::new();
-        let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
+        let (connections, closed, cut_off) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let mut closing = pin!(async {
+            stop.cancelled().await;
+            tokio::time::sleep(self.delay).await;
+        });
 
         loop {
             // Accepted first: a place that one listener reserves for nobody would be missing at the others.
@@ -67,7 +74,7 @@ impl Entrance {
                 Ok::<_, std::io::Error>((place, stream, peer))
             };
             let (place, stream, peer) = tokio::select! {
-                () = stop.cancelled() => break,
+                () = &mut closing => break,
                 accepted = accepted => match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
@@ -78,7 +85,7 @@ impl Entrance {
                     }
                 },
             };
-            let connection = self.clone().welcome(stream, peer, graceful.watcher(), stop.clone());
+            let connection = self.clone().welcome(stream, peer, graceful.watcher(), closed.clone());
             let cut_off = cut_off.clone();
             connections.spawn(async move {
                 cut_off.run_until_cancelled(connection).await;
@@ -87,6 +94,7 @@ impl Entrance {
         }
 
         drop(listener);
+        closed.cancel();
         if tokio::time::timeout(self.grace, graceful.shutdown()).await.is_err() {
             tracing::warn!(grace = ?self.grace, "some connections did not finish in time");
         }
@@ -96,7 +104,7 @@ impl Entrance {
         connections.wait().await;
     }
 
-    async fn welcome(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, stop: CancellationToken) {
+    async fn welcome(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, closed: CancellationToken) {
         stream.set_nodelay(true).ok();
         // A client that does not take its answer must not keep it for ever.
         let mut stream = TimeoutStream::new(stream);
@@ -105,7 +113,7 @@ impl Entrance {
         let Some(tls) = self.tls.clone() else { return self.speak(stream, peer, watcher).await };
         // In this task, not in the loop: nobody waits for somebody else's handshake, and a stop waits for none.
         let handshake = tokio::time::timeout(HANDSHAKE.min(self.patience), tls.accept(stream));
-        match stop.run_until_cancelled(handshake).await {
+        match closed.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => Box::pin(self.speak(stream, peer, watcher)).await,
             // Somebody who does not trust us, speaks no TLS, or only looks whether the port is open.
             Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),

@@ -18,11 +18,15 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, Workers};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::pulse::Pulse;
 use crate::http::browsers::Browsers;
 use crate::mail::Courier;
 use crate::{http, worker};
 use accept::Entrance;
 pub use tls::Certificates;
+
+/// How long the last events may take at a stop.
+const FLUSHED_WITHIN: Duration = Duration::from_millis(1200);
 
 /// The REST door: open from the first moment, with an answer for everybody.
 ///
@@ -33,6 +37,8 @@ pub struct Door {
     tls: Option<(SocketAddr, Certificates)>,
     router: watch::Sender<Router>,
     accepting: TaskTracker,
+    stop: CancellationToken,
+    /// From the stop to the end of the last request.
     grace: Duration,
 }
 
@@ -65,10 +71,10 @@ impl Door {
         }
         accepting.close();
         if let Some(certificates) = certificates.clone() {
-            worker::spawn(certificates, stop);
+            worker::spawn(certificates, Pulse::steady(), stop.clone());
         }
-        let grace = Duration::from_secs(server.shutdown_grace_seconds);
-        Ok(Self { address: plain, tls: private.zip(certificates), router, accepting, grace })
+        let grace = Duration::from_secs(server.shutdown_delay_seconds + server.shutdown_grace_seconds);
+        Ok(Self { address: plain, tls: private.zip(certificates), router, accepting, stop, grace })
     }
 
     /// Where it listens; with the real port where the configuration said 0.
@@ -88,7 +94,7 @@ impl Door {
 
     /// Lets requests through to the rooms, also those of connections that are open already.
     pub fn lead_to(&self, app: App) {
-        drop(self.router.send_replace(http::router(app)));
+        drop(self.router.send_replace(http::router(app, self.stop.clone())));
     }
 
     /// Resolves when the door is closed and the last request is answered.
@@ -111,17 +117,20 @@ pub async fn run(
     stop: CancellationToken,
     opened: impl FnOnce(&Door),
 ) -> anyhow::Result<()> {
-    let stop_writer = CancellationToken::new();
-    let Workers { writer, courier, partitions, sweeper, eraser, last_uses } = workers;
+    let (stop_writer, stop_heart) = (CancellationToken::new(), CancellationToken::new());
+    let Workers { heart, writer, courier, partitions, sweeper, eraser, last_uses } = workers;
+    // To the end: what is under way at a stop must not wait for a database that is away.
+    let heart = heart.spawn(stop_heart.clone());
+    let pulse = &app.pulse;
     let mut writer = writer.spawn(stop_writer.clone());
     // These finish the step they are in while the door closes: a mail that a server is just taking is noted as sent.
     let mut others = vec![
-        worker::spawn(partitions, stop.clone()),
-        worker::spawn(sweeper, stop.clone()),
-        worker::spawn(eraser, stop.clone()),
-        worker::spawn(last_uses, stop.clone()),
+        worker::spawn(partitions, pulse.clone(), stop.clone()),
+        worker::spawn(sweeper, pulse.clone(), stop.clone()),
+        worker::spawn(eraser, pulse.clone(), stop.clone()),
+        worker::spawn(last_uses, pulse.clone(), stop.clone()),
     ];
-    others.extend((0..Courier::SIDE_BY_SIDE).map(|_| worker::spawn(courier.clone(), stop.clone())));
+    others.extend((0..Courier::SIDE_BY_SIDE).map(|_| worker::spawn(courier.clone(), pulse.clone(), stop.clone())));
     let stopped = stop.clone().cancelled_owned();
     let stopping = tokio::spawn(async move {
         stopped.await;
@@ -137,7 +146,13 @@ pub async fn run(
     };
     stop_writer.cancel();
     if outcome.is_ok() {
-        writer.await.context("the event writer failed")?;
+        match tokio::time::timeout(FLUSHED_WITHIN, &mut writer).await {
+            Ok(ended) => ended.context("the event writer failed")?,
+            Err(_) => {
+                tracing::error!("events were lost: the database does not take them and the server stops");
+                writer.abort();
+            }
+        }
     }
     // Steps have the time that requests have, from the same moment on.
     stop.cancel();
@@ -149,5 +164,7 @@ pub async fn run(
             other.abort();
         }
     }
+    stop_heart.cancel();
+    heart.await.ok();
     outcome
 }

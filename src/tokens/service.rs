@@ -167,12 +167,17 @@ impl Tokens {
 
     /// Ends this account token of this user at once; `false` when there is none.
     pub async fn revoke_account(&self, user: UserId, id: Uuid) -> Result<bool> {
-        Ok(store::delete(&mut *self.pool.acquire().await?, user, id).await?)
+        let mut tx = self.pool.begin().await?;
+        let is_found = store::delete(&mut tx, user, id).await?;
+        tx.commit().await?;
+        Ok(is_found)
     }
 
     /// Ends all account tokens of a user but this one.
     pub async fn revoke_all_but(&self, user: UserId, keep: Uuid) -> Result<()> {
-        Ok(store::delete_others(&mut *self.pool.acquire().await?, user, Some(keep)).await?)
+        let mut tx = self.pool.begin().await?;
+        store::delete_others(&mut tx, user, Some(keep)).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Ends all account tokens of a user but `keep`, which is carried over to the user's new `version`.

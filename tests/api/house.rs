@@ -68,6 +68,25 @@ fn sql_is_written_only_in_stores_and_in_the_plumbing_of_the_database() {
 }
 
 #[test]
+fn a_transaction_is_the_one_that_notes_its_commit() {
+    holds(laws::transactions_of_ours);
+    for snippet in [
+        "use sqlx::PgPool;",
+        "let tx: sqlx::Transaction<'static, Postgres> = x;",
+        "use sqlx::{Connection, PgConnection};",
+        "use sqlx::Acquire;",
+        "tx: &mut Transaction<'_, Postgres>",
+    ] {
+        assert_eq!(judge(laws::transactions_of_ours, "users/service.rs", snippet), 1, "{snippet}");
+        assert_eq!(judge(laws::transactions_of_ours, "users/store.rs", snippet), 1, "{snippet}");
+        assert_eq!(judge(laws::transactions_of_ours, "db/pool.rs", snippet), 0, "{snippet}");
+    }
+    for snippet in ["use sqlx::PgConnection;", "use crate::db::{Pool, Tx};", "let mut tx = self.pool.begin().await?;"] {
+        assert_eq!(judge(laws::transactions_of_ours, "users/service.rs", snippet), 0, "{snippet}");
+    }
+}
+
+#[test]
 fn http_is_spoken_only_in_doors() {
     holds(laws::axum_in_doors);
     for snippet in ["use axum::Json;", "let uri: axum::http::Uri = x;", "use tower_http::trace::TraceLayer;"] {

@@ -17,6 +17,7 @@ mod log_ins;
 mod mail;
 mod openapi;
 mod properties;
+mod pulse;
 mod ratelimit;
 mod signing_keys;
 mod smoke;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod crash;
+mod outage;
 mod replicas;
 mod secrets;
 mod smtp;

@@ -107,7 +107,7 @@ pub async fn restore(config: &Config, Restore { file, master_key }: Restore) -> 
     let migrate = async |url: &str| {
         let pool = db::connect(url, 2).await?;
         let migrated = db::alone(&pool, async |connection| db::migrate(connection).await).await;
-        pool.close().await;
+        pool.current().close().await;
         migrated
     };
     let put_key = || match &key_file {

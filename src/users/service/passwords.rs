@@ -118,7 +118,7 @@ impl Users {
         if !user.is_admin() || store::find_other_active_admin(&mut tx, user.id).await? {
             store::mark_blocked(&mut tx, user.id, BlockCause::Failures, self.clock.now()).await?;
         }
-        Ok(tx.commit().await?)
+        Ok(tx.commit_aside().await?)
     }
 
     /// After a right password: note where it was typed and tell the owner if that is news, forget the wrong ones, and
@@ -130,7 +130,7 @@ impl Users {
             let (at, from, agent) = (minute(self.clock.now()), origin.from(), origin.agent.clone());
             self.notify(&mut tx, user, &Letter::NewLogIn { at, from, agent }).await?;
         }
-        tx.commit().await?;
+        tx.commit_aside().await?;
         self.mail.wake();
         if user.failed_login_attempts != 0 {
             store::mark_successful_login(&mut *self.pool.acquire().await?, user.id).await?;

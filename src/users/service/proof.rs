@@ -84,7 +84,8 @@ impl Users {
         let is_due = !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now());
         // Without its mail the token is worth nothing: both or none.
         if is_due && self.ask_for_proof(&mut tx, &user).await? {
-            tx.commit().await?;
+            // Doubt would tell whether there is such a user. Asking once more harms nobody.
+            tx.commit_aside().await?;
             self.mail.wake();
         }
         Ok(())

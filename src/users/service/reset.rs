@@ -29,7 +29,8 @@ impl Users {
         };
         // Without its mail the token is worth nothing: both or none.
         if self.mail.queue(&mut tx, user.id, &mailbox, &letter).await? {
-            tx.commit().await?;
+            // Doubt would tell whether there is such a user. Asking once more harms nobody.
+            tx.commit_aside().await?;
             self.mail.wake();
         }
         Ok(())

@@ -109,7 +109,7 @@ async fn a_bad_value_is_refused_with_the_key_and_what_is_allowed() {
     let place = Place::new();
     for (key, value, allowed) in [
         ("password.min_entropy", "much", "number"),
-        ("database.max_connections", "1", "at least 2"),
+        ("database.max_connections", "2", "at least 3"),
         ("rate_limit.enabled", "maybe", "true or false"),
         ("server.listen", "localhost", "address"),
         ("server.tls_listen", "4443", "address"),

@@ -3,6 +3,7 @@
 mod away;
 mod commit;
 mod filters;
+mod outcome;
 mod owners;
 mod pages;
 mod partitions;

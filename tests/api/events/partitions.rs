@@ -12,7 +12,7 @@ use crate::harness::{Answer, TestApp};
 async fn partition_of(app: &TestApp, answer: &Answer) -> String {
     sqlx::query_scalar("select tableoid::regclass::text from events where request_id = $1")
         .bind(answer.header("x-request-id"))
-        .fetch_one(app.pool())
+        .fetch_one(&app.pool())
         .await
         .expect("one row")
 }
@@ -79,7 +79,7 @@ async fn replicas_that_make_different_partitions_wait_for_each_other() {
     let app = TestApp::start().await;
     let steps = (0..8).map(|number| {
         let clock = Clock::frozen(app.now() + TimeDelta::days(400 + number * 100));
-        let replica = Partitions::new(app.pool().clone(), clock);
+        let replica = Partitions::new(app.app.pool.clone(), clock);
         tokio::spawn(async move { replica.step().await })
     });
     for step in steps.collect::<Vec<_>>() {

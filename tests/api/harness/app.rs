@@ -43,7 +43,7 @@ pub struct TestApp {
     last_uses: LastUses,
     client: reqwest::Client,
     stop: CancellationToken,
-    running: [JoinHandle<()>; 2],
+    running: JoinHandle<()>,
     database: Arc<Database>,
     folder: Arc<TempDir>,
 }
@@ -72,7 +72,7 @@ impl TestApp {
         // A hash of the real parameters takes half a second of every test.
         config.password.argon2_memory_kib = 64;
         config.password.argon2_iterations = 1;
-        config.database.max_connections = 6;
+        config.database.max_connections = 7;
         change(&mut config);
         let noon = DateTime::parse_from_rfc3339("2026-03-05T12:00:00.123Z").expect("a time").to_utc();
         Self::run(config, Clock::frozen(noon), Arc::new(database), folder).await
@@ -99,15 +99,13 @@ impl TestApp {
     }
 
     /// Stops the server in order: open requests, then their events.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.stop.cancel();
-        for part in &mut self.running {
-            part.await.expect("no part of the server panics");
-        }
+        self.running.await.expect("no part of the server panics");
     }
 
     async fn run(config: Config, clock: Clock, database: Arc<Database>, folder: Arc<TempDir>) -> Self {
-        let (app, Workers { writer, courier, sweeper, partitions, eraser, last_uses }) =
+        let (app, Workers { heart, writer, courier, sweeper, partitions, eraser, last_uses }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
         let stop = CancellationToken::new();
         let mut door = Door::open(&config, clock.clone(), stop.clone()).await.expect("a free port");
@@ -116,9 +114,14 @@ impl TestApp {
         // The writer outlives the listener by the order in which `stop` waits for them.
         let stop_writer = CancellationToken::new();
         let writer = writer.spawn(stop_writer.clone());
+        let stop_heart = CancellationToken::new();
+        let heart = heart.spawn(stop_heart.clone());
         let serving = tokio::spawn(async move {
             door.closed().await;
             stop_writer.cancel();
+            writer.await.expect("the writer does not panic");
+            stop_heart.cancel();
+            heart.await.expect("the heart does not panic");
         });
         Self {
             app,
@@ -134,7 +137,7 @@ impl TestApp {
             sweeper,
             client: reqwest::Client::builder().user_agent("tests/1.0").build().expect("a client"),
             stop,
-            running: [serving, writer],
+            running: serving,
             database,
             folder,
         }
@@ -170,8 +173,8 @@ impl TestApp {
     }
 
     /// The database behind the server, to look for traces.
-    pub fn pool(&self) -> &PgPool {
-        &self.app.pool
+    pub fn pool(&self) -> PgPool {
+        self.app.pool.current()
     }
 
     /// Where the database is, for what a test starts beside the server.
@@ -218,7 +221,7 @@ impl TestApp {
 
     /// Runs a statement of the test's own, for states that no route of this door makes.
     pub async fn execute(&self, statement: &'static str) {
-        sqlx::query(statement).execute(self.pool()).await.expect("the statement of the test");
+        sqlx::query(statement).execute(&self.pool()).await.expect("the statement of the test");
     }
 
     /// Waits until this many statements of the database wait for a lock: races are made with locks, not with luck.
@@ -232,7 +235,7 @@ impl TestApp {
 
     /// One text from the database.
     pub async fn text(&self, query: &'static str) -> String {
-        sqlx::query_scalar(query).fetch_one(self.pool()).await.expect("the query of the test")
+        sqlx::query_scalar(query).fetch_one(&self.pool()).await.expect("the query of the test")
     }
 
     /// Does what the worker for partitions does four times a day.
@@ -242,6 +245,6 @@ impl TestApp {
 
     /// One number from the database.
     pub async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(self.pool()).await.expect("the query of the test")
+        sqlx::query_scalar(query).fetch_one(&self.pool()).await.expect("the query of the test")
     }
 }

@@ -170,7 +170,7 @@ impl TestApp {
         sqlx::query("update users set blocked_at = created_at, block_cause = $2 where id = $1")
             .bind(id.0)
             .bind(cause)
-            .execute(self.pool())
+            .execute(&self.pool())
             .await
             .expect("the user is blocked");
     }

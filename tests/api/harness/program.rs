@@ -128,6 +128,12 @@ impl Place {
         until("no process is left", async || self.processes().is_empty()).await
     }
 
+    /// Where the server's own Postgres is, whether it runs or not.
+    pub fn url(&self) -> String {
+        let folder = self.data_dir().join("run");
+        format!("postgres://bloq@localhost/bloq_accounts?host={}&sslmode=disable", folder.display())
+    }
+
     /// A look into the running server's own Postgres.
     pub async fn database(&self) -> PgConnection {
         let settings = Settings { data_dir: self.data_dir(), postgres_bin: None, max_connections: 20 };
@@ -140,6 +146,25 @@ impl Place {
     pub fn postmaster(&self) -> Pid {
         let file = std::fs::read_to_string(self.data_dir().join("postgres/postmaster.pid")).expect("it runs");
         Pid::from_raw(file.lines().next().and_then(|line| line.parse().ok()).expect("a process id"))
+    }
+
+    /// Freezes every process of the private Postgres, as a machine does that has run out of disk or memory: connections
+    /// stay open, and nobody answers.
+    pub fn freeze(&self) {
+        // The first makes new ones: so it first.
+        kill(self.postmaster(), Signal::SIGSTOP).expect("it runs");
+        self.signal_postgres(Signal::SIGSTOP);
+    }
+
+    /// Lets a frozen Postgres go on.
+    pub fn thaw(&self) {
+        self.signal_postgres(Signal::SIGCONT);
+    }
+
+    fn signal_postgres(&self, signal: Signal) {
+        for process in self.processes() {
+            let _ = kill(Pid::from_raw(process), signal);
+        }
     }
 
     /// Waits for the newest mail to this address.

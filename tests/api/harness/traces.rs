@@ -11,7 +11,7 @@ impl TestApp {
     /// All rows of this request, whoever owns them.
     pub async fn rows_of(&self, request_id: &str) -> Vec<Value> {
         let query = "select row_to_json(events) from events where request_id = $1 order by id";
-        let rows = sqlx::query_scalar(query).bind(request_id).fetch_all(self.pool()).await;
+        let rows = sqlx::query_scalar(query).bind(request_id).fetch_all(&self.pool()).await;
         rows.expect("the query of the test")
     }
 

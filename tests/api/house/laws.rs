@@ -30,6 +30,18 @@ pub fn sql_in_stores(source: &Source) -> Vec<String> {
     broken
 }
 
+/// Outside of `db/` a transaction is a `db::Tx`: sqlx has its own, whose commits nobody would note.
+pub fn transactions_of_ours(source: &Source) -> Vec<String> {
+    let is_ours = source.path.starts_with("db/");
+    let mut broken = none_of(source, &["PgPool", "Transaction<", "sqlx::Connection", "Acquire"], is_ours);
+    if !is_ours {
+        let imports = source.code().lines().filter(|line| line.trim_start().starts_with("use sqlx::{"));
+        let takes = |line: &&str| line.split(['{', ',', '}', ' ']).any(|name| name == "Connection");
+        broken.extend(imports.filter(takes).map(str::to_owned));
+    }
+    broken
+}
+
 /// `axum` and `tower_http` belong to doors, to what doors share, and to the listener; `app.rs` may derive `FromRef`.
 pub fn axum_in_doors(source: &Source) -> Vec<String> {
     let is_allowed = source.is_room_door() || source.path.starts_with("http/") || source.path.starts_with("server/");

@@ -22,16 +22,6 @@ async fn a_migrated_and_connected_service_is_live_and_ready() {
 }
 
 #[tokio::test]
-async fn without_its_database_the_service_is_live_and_not_ready() {
-    let app = TestApp::start().await;
-    app.pool().close().await;
-    app.get("/health/live").await.expect(200);
-    app.get("/").await.expect(200);
-    let answer = app.get("/health/ready").await.refused(503, "DatabaseUnavailable");
-    assert!(!answer.header("retry-after").is_empty());
-}
-
-#[tokio::test]
 async fn probes_and_documents_are_no_events() {
     let app = TestApp::start().await;
     for path in ["/", "/health/live", "/health/ready", "/.well-known/jwks.json", "/openapi.json", "/docs/"] {

@@ -1,0 +1,117 @@
+//! Connections, and transactions made of them.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use super::change;
+
+/// How long a request may wait for a connection before it is told that the server is busy.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A bounded number of connections to Postgres; cheap to clone.
+///
+/// After an outage all of them are new ([`Pool::renew`]): one that froze or died with its server must not be the first
+/// that a request is given when Postgres is back.
+#[derive(Clone)]
+pub struct Pool {
+    current: Arc<RwLock<PgPool>>,
+    options: PgConnectOptions,
+    connections: u32,
+}
+
+impl Pool {
+    /// A pool of at most `connections`; none is made before somebody asks.
+    pub(super) fn new(options: PgConnectOptions, connections: u32) -> Self {
+        let current = Arc::new(RwLock::new(fresh(&options, connections)));
+        Self { current, options, connections }
+    }
+
+    /// How to connect, for whoever needs a connection outside of the pool.
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// A connection for statements that stand alone.
+    ///
+    /// # Errors
+    /// When none can be made, or none was free for two seconds.
+    pub async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.current().acquire().await
+    }
+
+    /// A transaction; without a commit it leaves nothing.
+    ///
+    /// # Errors
+    /// As of [`Pool::acquire`].
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        self.current().begin().await.map(Tx)
+    }
+
+    /// The connections as the library sees them, until the next outage.
+    pub fn current(&self) -> PgPool {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets every connection: who waits for one is refused, who has one may keep it.
+    pub(super) fn renew(&self) {
+        let fresh = fresh(&self.options, self.connections);
+        let old = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        // The call itself closes it; the future would say good-bye to a server that does not listen.
+        drop(old.close());
+    }
+}
+
+fn fresh(options: &PgConnectOptions, connections: u32) -> PgPool {
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    pool.connect_lazy_with(options.clone())
+}
+
+/// A transaction: begun and ended by a service, handed to stores as a connection.
+pub struct Tx(Transaction<'static, Postgres>);
+
+impl Tx {
+    /// Commits a change that somebody asked for. From here on the request cannot say that nothing has changed, whatever
+    /// becomes of it: see [`change`].
+    ///
+    /// # Errors
+    /// When Postgres refuses, or its answer was lost.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        change::note();
+        self.0.commit().await
+    }
+
+    /// Commits what a request leaves by the way (a failed log-in is counted, a mail is asked for), and which nobody has to look for.
+    ///
+    /// # Errors
+    /// As of [`Tx::commit`].
+    pub async fn commit_aside(self) -> sqlx::Result<()> {
+        self.0.commit().await
+    }
+
+    /// Gives it up at once; dropping does it by and by.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn rollback(self) -> sqlx::Result<()> {
+        self.0.rollback().await
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}

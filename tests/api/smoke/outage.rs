@@ -1,0 +1,196 @@
+//! A crowd is at work while its Postgres is stopped, killed and frozen. It sees what it asked for, or a 503 that says so.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use reqwest::Method;
+use sqlx::{Connection, PgConnection};
+
+use super::{EMAIL, Place, Program, Somebody, ada};
+use crate::harness::STRONG;
+use crate::harness::call::{Answer, Call};
+use crate::harness::program::until;
+
+/// The promise is 2 s, for a machine that is not busy with other tests.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
+
+/// What a client of the crowd was told.
+struct Told {
+    id: String,
+    status: u16,
+    code: String,
+    at: Instant,
+}
+
+struct Crowd<'a> {
+    server: &'a Program,
+    ada: &'a Somebody,
+    /// What the ids of its requests begin with.
+    name: String,
+    told: Mutex<Vec<Told>>,
+    asked: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl<'a> Crowd<'a> {
+    fn new(server: &'a Program, ada: &'a Somebody, name: &str) -> Self {
+        Self {
+            server,
+            ada,
+            name: name.to_owned(),
+            told: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks, checks what holds for every answer in bad times, and remembers it.
+    async fn ask(&self, call: Call, good: u16, codes: &[&str]) -> Answer {
+        let id = format!("{}-{}", self.name, self.asked.fetch_add(1, Ordering::Relaxed));
+        let began = Instant::now();
+        let answer = call.header("x-request-id", &id).attempt().await;
+        let answer = answer.unwrap_or_else(|| panic!("no answer: {}", self.server.said()));
+        let took = began.elapsed();
+        assert!(took < ANSWERED_WITHIN, "{took:?}: {answer:?}");
+        let mut code = String::new();
+        if answer.status != good {
+            code = answer.refusal().1;
+            assert!(answer.status == 503 && codes.contains(&code.as_str()), "{answer:?}");
+            assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1), "{answer:?}");
+        }
+        let told = Told { id, status: answer.status, code, at: Instant::now() };
+        self.told.lock().expect("no panic").push(told);
+        answer
+    }
+
+    async fn reads(&self) {
+        while !self.is_over.load(Ordering::Relaxed) {
+            self.ask(self.server.get("/users/me").bearer(&self.ada.token), 200, &["DatabaseUnavailable", "Overloaded"])
+                .await;
+        }
+    }
+
+    async fn logs_in(&self) {
+        while !self.is_over.load(Ordering::Relaxed) {
+            self.ask(self.server.post("/auth").basic(EMAIL, STRONG), 200, &["DatabaseUnavailable", "Overloaded"]).await;
+        }
+    }
+
+    async fn changes(&self) {
+        let codes = ["DatabaseUnavailable", "Overloaded", "OutcomeUnknown"];
+        while !self.is_over.load(Ordering::Relaxed) {
+            let made = self.ask(self.server.post("/users/me/client-keys").bearer(&self.ada.token), 200, &codes).await;
+            if made.status == 200 {
+                let path = format!("/users/me/client-keys/{}", made.field("clientId"));
+                self.ask(self.server.call(Method::DELETE, &path).bearer(&self.ada.token), 204, &codes).await;
+            }
+        }
+    }
+
+    /// Everybody at once, until `story` is over.
+    async fn works_during(&self, story: impl Future<Output = ()>) {
+        tokio::join!(self.reads(), self.reads(), self.reads(), self.logs_in(), self.changes(), async {
+            story.await;
+            self.is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    /// Waits for so many more answers of this kind; answers when the first of them came.
+    async fn hears(&self, is_good: bool, count: usize) -> Instant {
+        let from = self.told.lock().expect("no panic").len();
+        let matching = || {
+            let told = self.told.lock().expect("no panic");
+            let matching = told[from..].iter().filter(|told| (told.status < 300) == is_good);
+            matching.map(|told| told.at).collect::<Vec<_>>()
+        };
+        until("the crowd hears enough", async || matching().len() >= count).await;
+        matching()[0]
+    }
+
+    /// There is one event of every answer, and it says what the client was told.
+    async fn is_recorded(&self, database: &mut PgConnection) {
+        let told: BTreeMap<String, i16> = {
+            let told = self.told.lock().expect("no panic");
+            let unknown = told.iter().filter(|told| told.code == "OutcomeUnknown").count();
+            let refused = told.iter().filter(|told| told.status == 503).count();
+            println!("{} answers, {refused} of them 503, {unknown} in doubt", told.len());
+            told.iter().map(|told| (told.id.clone(), i16::try_from(told.status).expect("a status"))).collect()
+        };
+        let mut rows: Vec<(String, i16)> = Vec::new();
+        until("all is written", async || {
+            let query = "select request_id, status from events where request_id like $1 || '-%'";
+            rows = sqlx::query_as(query).bind(&self.name).fetch_all(&mut *database).await.expect("it answers");
+            rows.len() >= told.len()
+        })
+        .await;
+        assert_eq!(rows.len(), told.len(), "an event is written once");
+        assert_eq!(rows.into_iter().collect::<BTreeMap<_, _>>(), told);
+    }
+}
+
+#[tokio::test]
+async fn while_postgres_is_stopped_and_killed_everybody_is_answered_and_it_comes_back() {
+    let place = Place::filled();
+    let mut server = place.serve().await;
+    let ada = ada(&place, &server).await;
+    // pg_ctl stop -m fast, pg_ctl stop -m immediate, kill -9
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL] {
+        let crowd = Crowd::new(&server, &ada, signal.as_str());
+        crowd
+            .works_during(async {
+                crowd.hears(true, 50).await;
+                let (before, began) = (place.postmaster(), Instant::now());
+                kill(before, signal).expect("it runs");
+                let away = crowd.hears(false, 1).await - began;
+                let back = until("there is another Postgres", async || {
+                    kill(before, None).is_err() && PgConnection::connect(&place.url()).await.is_ok()
+                })
+                .await;
+                let returned = Instant::now();
+                let heard = crowd.hears(true, 50).await;
+                println!(
+                    "{signal}: refused after {away:?}, Postgres back {back:?} later, answers {:?} after that",
+                    heard.saturating_duration_since(returned)
+                );
+            })
+            .await;
+        crowd.is_recorded(&mut place.database().await).await;
+    }
+    server.get("/health/ready").await.expect(200);
+    let (code, _) = server.terminate().await;
+    assert_eq!(code, Some(0), "{}", server.said());
+}
+
+#[tokio::test]
+async fn while_postgres_is_frozen_everybody_is_answered() {
+    let place = Place::filled();
+    let mut server = place.serve().await;
+    let ada = ada(&place, &server).await;
+    for round in ["first", "second"] {
+        let crowd = Crowd::new(&server, &ada, round);
+        crowd
+            .works_during(async {
+                crowd.hears(true, 50).await;
+                let began = Instant::now();
+                place.freeze();
+                let asked = server.get("/health/ready").await;
+                let unready = began.elapsed();
+                asked.refused(503, "DatabaseUnavailable");
+                assert!(unready < ANSWERED_WITHIN, "{unready:?}");
+                let away = crowd.hears(false, 1).await - began;
+                crowd.hears(false, 200).await;
+                server.get("/health/live").await.expect(200);
+                let thawed = Instant::now();
+                place.thaw();
+                let back = crowd.hears(true, 50).await - thawed;
+                println!("{round}: unready after {unready:?}, refused after {away:?}, answers {back:?} after the thaw");
+            })
+            .await;
+        crowd.is_recorded(&mut place.database().await).await;
+    }
+    let (code, _) = server.terminate().await;
+    assert_eq!(code, Some(0), "{}", server.said());
+}
