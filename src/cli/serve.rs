@@ -1,10 +1,13 @@
 //! `bloq-accounts serve`
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{database, output};
@@ -19,11 +22,16 @@ use crate::{data_dir, db, server};
 /// How long to wait before another try to reach the configured database.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long the last events and the private Postgres may take at a stop, after the requests had their time; and the least
+/// that Postgres is given, whatever was left.
+const LAST_THINGS: Duration = Duration::from_millis(1500);
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     raise_file_limit();
-    let door = Door::open(&config, Clock::System, stop.clone()).await?;
+    let mut door = Door::open(&config, Clock::System, stop.clone()).await?;
     if let Some(certificates) = door.certificates() {
         look_on_signal(certificates.clone())?;
     }
@@ -35,8 +43,16 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
     data_dir::prepare(&config.data_dir)?;
     let embedded = match config.database_url() {
         Some(_) => None,
-        None => Some(Embedded::start(database::embedded_settings(&config), Holder::Server).await?),
+        None => tokio::select! {
+            started = Embedded::start(database::embedded_settings(&config), Holder::Server) => Some(started?),
+            // What was started so far ends when it is dropped.
+            () = stop.cancelled() => {
+                door.closed().await;
+                return Ok(ExitCode::SUCCESS);
+            }
+        },
     };
+    let stopping = tokio::spawn(stopping(stop.clone(), embedded.as_ref().map(Embedded::alarm)));
     let url = embedded.as_ref().map(Embedded::url).or(config.database_url()).unwrap_or_default();
 
     let outcome = tokio::select! {
@@ -48,12 +64,28 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
             Err(error) => Err(error),
         },
         // Stopped before it was ready.
-        () = stop.cancelled() => Ok(()),
+        () = stop.cancelled() => {
+            door.closed().await;
+            Ok(())
+        }
     };
     if let Some(embedded) = embedded {
-        embedded.stop().await;
+        stop.cancel();
+        let seconds = config.server.shutdown_delay_seconds + config.server.shutdown_grace_seconds;
+        let end = stopping.await? + Duration::from_secs(seconds) + LAST_THINGS;
+        embedded.stop_within(end.saturating_duration_since(Instant::now()).max(LEAST_PATIENCE)).await;
     }
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Waits for the stop and answers when it came. A Postgres of our own that somebody froze is woken: requests and events
+/// that are under way need it.
+async fn stopping(stop: CancellationToken, alarm: Option<Arc<Notify>>) -> Instant {
+    stop.cancelled().await;
+    if let Some(alarm) = alarm {
+        alarm.notify_one();
+    }
+    Instant::now()
 }
 
 /// The one line that tells where everything is. From here on every request is served.

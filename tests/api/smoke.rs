@@ -6,6 +6,7 @@ mod outage;
 mod replicas;
 mod secrets;
 mod smtp;
+mod stop;
 mod tls;
 
 use std::time::{Duration, Instant};

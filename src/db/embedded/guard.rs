@@ -6,12 +6,13 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
 
 use super::account::Account;
+use super::family;
 
 /// Runs its arguments until they end by themselves or its standard input does, which is a pipe
 /// that we hold the only other end of: the kernel closes it whichever way we die.
@@ -39,13 +40,12 @@ kill -s KILL "$watcher"
 exit "$status"
 "#;
 
-/// How long a clean end may take. The script turns to an unclean one a second before.
-const STOPPED_WITHIN: Duration = Duration::from_secs(4);
+/// How long a clean end may take when there is no hurry. The script turns to an unclean one a second before.
+pub(super) const STOPPED_WITHIN: Duration = Duration::from_secs(4);
 
 /// A Postgres which ends when this is dropped.
 pub(super) struct Guard {
     shell: Child,
-    group: Option<Pid>,
     pipe: Option<ChildStdin>,
 }
 
@@ -67,8 +67,7 @@ impl Guard {
             .spawn()?;
         // Waiting for the child would close the pipe if the child still had it.
         let pipe = shell.stdin.take();
-        let group = shell.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-        Ok(Self { shell, group, pipe })
+        Ok(Self { shell, pipe })
     }
 
     /// Wait for Postgres, or its guard, to end.
@@ -76,16 +75,26 @@ impl Guard {
         self.shell.wait().await
     }
 
-    /// End Postgres, by force if it takes too long, and wait until it is gone.
-    pub async fn stop(&mut self) {
+    /// Wake Postgres where somebody has frozen it (SIGSTOP): it could not even end.
+    pub fn wake(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// End Postgres, by force if that takes longer than `patience`, and wait until it is gone.
+    pub async fn stop(&mut self, patience: Duration) {
+        self.wake();
         self.pipe = None;
-        if timeout(STOPPED_WITHIN, self.shell.wait()).await.is_err() {
+        if timeout(patience, self.shell.wait()).await.is_err() {
             tracing::warn!("the private Postgres does not end: it is killed and recovers at the next start");
-            if let Some(group) = self.group {
-                // A group which is gone already is what we want.
-                let _ = killpg(group, Signal::SIGKILL);
-            }
+            self.signal(Signal::SIGKILL);
             let _ = self.shell.wait().await;
+        }
+    }
+
+    /// To the shells, Postgres and its backends. A child that was waited for has no number any more.
+    fn signal(&self, signal: Signal) {
+        if let Some(shell) = self.shell.id().and_then(|pid| i32::try_from(pid).ok()) {
+            family::signal(Pid::from_raw(shell), signal);
         }
     }
 }

@@ -8,6 +8,7 @@ mod archive;
 mod backup;
 pub mod binaries;
 mod cluster;
+mod family;
 mod guard;
 mod launch;
 mod lock;
@@ -17,11 +18,12 @@ mod socket;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use sqlx::{Connection, PgConnection};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -58,8 +60,9 @@ pub struct Settings {
 /// A running private Postgres: started again when it dies, ended when this is dropped.
 pub struct Embedded {
     url: String,
-    /// Dropping it tells the supervisor to end Postgres.
-    stop: oneshot::Sender<()>,
+    /// Tells the supervisor to end Postgres, and how long that may take; dropping it does as well.
+    stop: oneshot::Sender<Duration>,
+    wake: Arc<Notify>,
     supervisor: JoinHandle<()>,
 }
 
@@ -80,13 +83,14 @@ impl Embedded {
     async fn run(launch: Launch, lock: impl Send + 'static) -> Result<Self> {
         let url = launch.url();
         let supervisor = Supervisor::start(launch).await?;
-        let (stop, stopped) = oneshot::channel();
+        let ((stop, stopped), wake) = (oneshot::channel(), Arc::<Notify>::default());
+        let woken = wake.clone();
         let supervisor = tokio::spawn(async move {
-            supervisor.run(stopped).await;
+            supervisor.run(stopped, woken).await;
             // Only now: whoever takes the folder next must find no Postgres in it.
             drop(lock);
         });
-        Ok(Self { url, stop, supervisor })
+        Ok(Self { url, stop, wake, supervisor })
     }
 
     /// Where it is reached: a `postgres://` URL of a Unix socket.
@@ -94,9 +98,20 @@ impl Embedded {
         &self.url
     }
 
+    /// Notified, it wakes a Postgres that somebody has frozen: what is under way at a stop needs it.
+    pub fn alarm(&self) -> Arc<Notify> {
+        self.wake.clone()
+    }
+
     /// End Postgres cleanly, or after 4 seconds by force, and return when it is gone.
     pub async fn stop(self) {
-        drop(self.stop);
+        self.stop_within(guard::STOPPED_WITHIN).await;
+    }
+
+    /// End Postgres cleanly, or when `patience` is over by force, and return when it is gone.
+    pub async fn stop_within(self, patience: Duration) {
+        // A supervisor that is gone has ended it.
+        let _ = self.stop.send(patience);
         if let Err(error) = self.supervisor.await {
             tracing::error!(%error, "the supervisor of the private Postgres failed");
         }

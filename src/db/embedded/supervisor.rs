@@ -1,13 +1,14 @@
 //! Keeping Postgres running.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::guard::Guard;
+use super::guard::{Guard, STOPPED_WITHIN};
 use super::launch::Launch;
 use super::postmaster::end_leftover;
 
@@ -34,7 +35,7 @@ impl Supervisor {
             let Err(error) = launch.ready(&mut guard, &log).await else {
                 return Ok(Self { launch, guard });
             };
-            guard.stop().await;
+            guard.stop(STOPPED_WITHIN).await;
             let said = log.tail();
             let still_used = STILL_USED.iter().any(|words| said.contains(words));
             if !still_used || began.elapsed() > FREED_WITHIN {
@@ -47,13 +48,17 @@ impl Supervisor {
         }
     }
 
-    /// Keep it running until `stopped` comes, then end it. Dropping the other side of `stopped`
-    /// does as well as sending.
-    pub async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
-        loop {
+    /// Keep it running until `stopped` comes, then end it in the time that this names. Dropping the
+    /// other side of `stopped` does as well as sending. Meanwhile wake it whenever `wake` says so.
+    pub async fn run(mut self, mut stopped: oneshot::Receiver<Duration>, wake: Arc<Notify>) {
+        let patience = loop {
             tokio::select! {
                 biased;
-                _ = &mut stopped => break,
+                patience = &mut stopped => break patience,
+                () = wake.notified() => {
+                    self.guard.wake();
+                    continue;
+                }
                 ended = self.guard.ended() => tracing::error!(
                     status = %ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
                     log = %self.launch.log.display(),
@@ -62,11 +67,11 @@ impl Supervisor {
             }
             tokio::select! {
                 biased;
-                _ = &mut stopped => break,
+                patience = &mut stopped => break patience,
                 () = self.revive() => tracing::info!("the private Postgres accepts connections again"),
             }
-        }
-        self.guard.stop().await;
+        };
+        self.guard.stop(patience.unwrap_or(STOPPED_WITHIN)).await;
         // A guard which was killed alone leaves its Postgres behind.
         if let Err(error) = end_leftover(&self.launch.pgdata).await {
             tracing::error!("{error:#}");
@@ -85,7 +90,7 @@ impl Supervisor {
     }
 
     async fn restart(&mut self) -> Result<()> {
-        self.guard.stop().await;
+        self.guard.stop(STOPPED_WITHIN).await;
         end_leftover(&self.launch.pgdata).await?;
         let (guard, log) = self.launch.spawn()?;
         self.guard = guard;

@@ -55,14 +55,26 @@ async fn a_dropped_postgres_ends_too() {
 }
 
 #[tokio::test]
-async fn a_postgres_which_does_not_end_is_killed() {
+async fn a_frozen_postgres_is_woken_and_ends_cleanly() {
     let place = Place::filled();
     let embedded = place.start().await;
-    let postmaster = place.postmaster().unwrap();
-    kill(postmaster, Signal::SIGSTOP).unwrap();
+    let _client = connect(embedded.url()).await.unwrap();
+    for process in processes_of(&place.data_dir()) {
+        kill(process, Signal::SIGSTOP).unwrap();
+    }
     let began = Instant::now();
     embedded.stop().await;
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    assert!(place.log().contains("database system is shut down"));
+    until("Postgres is gone", async || processes_of(&place.data_dir()).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_postgres_which_does_not_end_in_time_is_killed_with_its_backends() {
+    let place = Place::filled();
+    let embedded = place.start().await;
+    let _client = connect(embedded.url()).await.unwrap();
+    embedded.stop_within(Duration::ZERO).await;
     until("Postgres is gone", async || processes_of(&place.data_dir()).is_empty()).await;
     let embedded = place.start().await;
     embedded.stop().await;
