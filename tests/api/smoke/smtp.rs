@@ -64,3 +64,30 @@ async fn a_mail_that_is_just_being_taken_when_the_server_stops_is_sent_once() {
         .expect("the outbox");
     assert_eq!(sent, (1, 1));
 }
+
+#[tokio::test]
+async fn a_mail_that_is_taken_while_postgres_is_frozen_is_sent_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("smtp://{}", listener.local_addr().expect("an address"));
+    let place = Place::filled();
+    let variables = [("BLOQ_ACCOUNTS_MAIL__TRANSPORT", "smtp"), ("BLOQ_ACCOUNTS_MAIL__SMTP_URL", &url)];
+    let mut server = place.serve_with(|command| command.envs(variables)).await;
+    server.post("/users").json(&sign_up_body("ada@example.com")).await.expect(201);
+
+    let (stream, _) = listener.accept().await.expect("the courier");
+    let mut connection = BufReader::new(stream);
+    take_all_but_the_last_word(&mut connection).await;
+    place.freeze();
+    connection.write_all(b"250 taken\r\n").await.expect("it listens");
+    until("the server knows", async || server.get("/health/ready").await.status == 503).await;
+    place.thaw();
+
+    let mut look = place.database().await;
+    until("what became of the mail is noted", async || {
+        let query = "select count(sent_at), max(attempts) from outbox";
+        let sent: (i64, i32) = sqlx::query_as(query).fetch_one(&mut look).await.expect("the outbox");
+        sent == (1, 1)
+    })
+    .await;
+    assert_eq!(server.terminate().await.0, Some(0), "{}", server.said());
+}
