@@ -18,8 +18,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After an outage all of them are new ([`Pool::renew`]): one that froze or died with its server must not be the first
 /// that a request is given when Postgres is back.
 #[derive(Clone)]
-pub struct Pool {
-    current: Arc<RwLock<PgPool>>,
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    current: RwLock<PgPool>,
     options: PgConnectOptions,
     connections: u32,
 }
@@ -27,13 +29,13 @@ pub struct Pool {
 impl Pool {
     /// A pool of at most `connections`; none is made before somebody asks.
     pub(super) fn new(options: PgConnectOptions, connections: u32) -> Self {
-        let current = Arc::new(RwLock::new(fresh(&options, connections)));
-        Self { current, options, connections }
+        let current = RwLock::new(fresh(&options, connections));
+        Self(Arc::new(Shared { current, options, connections }))
     }
 
     /// How to connect, for whoever needs a connection outside of the pool.
     pub(super) fn options(&self) -> &PgConnectOptions {
-        &self.options
+        &self.0.options
     }
 
     /// A connection for statements that stand alone.
@@ -54,13 +56,13 @@ impl Pool {
 
     /// The connections as the library sees them, until the next outage.
     pub fn current(&self) -> PgPool {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets every connection: who waits for one is refused, who has one may keep it.
     pub(super) fn renew(&self) {
-        let fresh = fresh(&self.options, self.connections);
-        let old = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        let fresh = fresh(&self.0.options, self.0.connections);
+        let old = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), fresh);
         // The call itself closes it; the future would say good-bye to a server that does not listen.
         drop(old.close());
     }
