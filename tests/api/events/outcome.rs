@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bloq_accounts::users::AccessLevel;
+use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::harness::TestApp;
@@ -61,20 +62,22 @@ async fn is_in_doubt(app: &TestApp, answer: Answer) {
 async fn a_change_whose_event_cannot_be_written_is_in_doubt() {
     let app = hasty().await;
     let (ada, bob) = (app.person("ada").await, app.person("bob").await);
-    let (old, _) = app.client_key(&ada).await;
+    let ((old, _), (kept, _)) = (app.client_key(&ada).await, app.client_key(&ada).await);
     let mut connection = app.connection().await;
     let mut closed = connection.begin().await.expect("a transaction");
     sqlx::query(CLOSED).execute(&mut *closed).await.expect("the lock");
     let answers = [
         app.post("/users/me/client-keys").bearer(&ada.token).await,
         app.delete(&format!("/users/me/client-keys/{old}")).bearer(&ada.token).await,
+        app.delete(&format!("/users/me/client-keys/{kept}/tokens")).bearer(&ada.token).await,
+        app.delete("/users/me/tokens").bearer(&ada.token).await,
         app.delete("/auth").bearer(&bob.token).await,
     ];
     closed.rollback().await.expect("the lock goes");
     for answer in answers {
         is_in_doubt(&app, answer).await;
     }
-    assert_eq!(keys(&app).await, 1, "one was made and one was deleted");
+    assert_eq!(keys(&app).await, 2, "one was made and one was deleted");
     app.me(&bob.token).await.refused(401, "TokenInvalid");
 }
 
@@ -93,6 +96,8 @@ async fn what_changed_nothing_is_not_in_doubt() {
         app.post("/auth").basic(&ada.email, &ada.password),
         app.post("/auth").basic("bob", "wrong"),
         app.change_password(&bob.token, "wrong", &bob.password),
+        // Doubt would tell who has an account.
+        app.post("/users/password-reset").json(&json!({"email": ada.email})),
         app.get("/nowhere"),
     ] {
         call.await.refused(503, "DatabaseUnavailable");
