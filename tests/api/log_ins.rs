@@ -25,7 +25,7 @@ impl Record {
     async fn new() -> Self {
         let app = TestApp::start().await;
         let (id, _) = app.invited(NewName::Name(LoginName::parse("ada").expect("a name"))).await;
-        let log_ins = LogIns::new(app.pool().clone(), app.clock.clone());
+        let log_ins = LogIns::new(app.app.pool.clone(), app.clock.clone());
         Self { log_ins, user: id.parse().expect("an id"), app }
     }
 
