@@ -17,6 +17,7 @@ use crate::http::client_ip::TrustedProxies;
 use crate::last_use::LastUses;
 use crate::log_ins::LogIns;
 use crate::mail::{self, Courier, Mail, Stationery, Transport};
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::ratelimit::{Quotas, Throttle};
 use crate::signing_keys::{self, SigningKeys};
@@ -54,6 +55,10 @@ pub struct App {
     pub pool: Pool,
     /// Whether the database is there.
     pub pulse: Pulse,
+    /// How busy it is, for the metrics.
+    pub hasher: Hasher,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Chance, for request ids.
     pub random: Random,
     /// Networks whose word about a client's address counts.
@@ -112,18 +117,27 @@ impl App {
         .await?;
         partitions.step().await?;
 
+        let metrics = Metrics::default();
         let (signing_keys, master_key) = (keys.signing_keys, keys.master_key);
         let verification = Verification::new(pool.clone(), clock.clone(), random.clone());
         let mail = Mail::new(pool.clone(), master_key.clone(), clock.clone(), random.clone());
         let tokens =
             Tokens::new(pool.clone(), signing_keys.clone(), clock.clone(), random.clone(), config.tokens.clone());
-        let (events, writer) =
-            Events::new(pool.clone(), writer_pool, pulse.clone(), &config.events, clock.clone(), random.clone());
+        let (events, writer) = Events::new(
+            pool.clone(),
+            writer_pool,
+            pulse.clone(),
+            &config.events,
+            clock.clone(),
+            random.clone(),
+            metrics.clone(),
+        );
         let throttle = Throttle::new(&config.rate_limit, clock.clone());
         let log_ins = LogIns::new(pool.clone(), clock.clone());
+        let hasher = Hasher::new(&config.password, random.clone(), metrics.clone())?;
         let users = Users::new(
             pool.clone(),
-            Hasher::new(&config.password, random.clone())?,
+            hasher.clone(),
             &config.password,
             verification.clone(),
             mail.clone(),
@@ -159,8 +173,10 @@ impl App {
             quotas: Quotas::new(&config.rate_limit, &clock)?,
             pool,
             pulse,
+            hasher,
+            metrics,
             random,
-            trusted_proxies: TrustedProxies(config.server.trusted_proxies.as_slice().into()),
+            trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
             browsers: Browsers::new(config),
             request_timeout: Duration::from_secs(config.server.request_timeout_seconds),
         };
@@ -171,6 +187,7 @@ impl App {
             Stationery::new(&config.server.public_url)?,
             Transport::new(&config.mail, &config.data_dir)?,
             clock,
+            app.metrics.clone(),
         );
         let sweeper = Sweeper {
             users: app.users.clone(),

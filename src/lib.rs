@@ -15,6 +15,7 @@ pub mod db;
 pub mod error;
 pub mod http;
 pub mod last_use;
+pub mod metrics;
 pub mod origin;
 pub mod random;
 pub mod sealing;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 pub use sources::Overrides;
 
@@ -54,6 +54,9 @@ pub struct Server {
     pub tls_listen: SocketAddr,
     /// What links are built from; no slash at the end.
     pub public_url: String,
+    /// Address of a door for metrics alone; without it they are at the REST door.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Networks of reverse proxies.
     pub trusted_proxies: Vec<IpNetwork>,
     /// 64 hex digits, or empty for a key file.
@@ -260,7 +263,7 @@ impl Config {
             let key = error.path().to_string();
             let reason = error.into_inner().to_string();
             let needed = match key.split('[').next().unwrap_or_default() {
-                "server.listen" | "server.tls_listen" | "grpc.listen" => {
+                "server.listen" | "server.tls_listen" | "server.metrics_listen" | "grpc.listen" => {
                     "; an IP address and a port such as 127.0.0.1:4000 are needed"
                 }
                 "server.trusted_proxies" => "; networks such as 10.0.0.0/8 are needed",
@@ -278,4 +281,10 @@ impl Config {
     pub fn database_url(&self) -> Option<&str> {
         Some(self.database.url.expose_secret()).filter(|url| !url.is_empty())
     }
+}
+
+/// An empty text is no address.
+fn address_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(de::Error::custom) }
 }

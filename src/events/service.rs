@@ -16,6 +16,7 @@ use crate::config;
 use crate::db::Pool;
 use crate::db::pulse::Pulse;
 use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::users::UserId;
 
@@ -29,6 +30,7 @@ pub struct Events {
     random: Random,
     /// Wakes the eraser of this process; those of other replicas look by themselves.
     pub(super) forgotten: Arc<Notify>,
+    metrics: Metrics,
 }
 
 /// The event is not known to be committed; the answer must not leave.
@@ -88,10 +90,22 @@ impl Events {
         config: &config::Events,
         clock: Clock,
         random: Random,
+        metrics: Metrics,
     ) -> (Self, Writer) {
-        let (writer, queue) = Writer::new(writer_pool, pulse, config);
+        let (writer, queue) = Writer::new(writer_pool, pulse, config, metrics.clone());
         let deadline = Duration::from_millis(config.commit_deadline_ms);
-        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default() }, writer)
+        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default(), metrics }, writer)
+    }
+
+    /// Events that wait for the writer, and how many may.
+    pub fn queue(&self) -> (usize, usize) {
+        let most = self.queue.max_capacity();
+        (most - self.queue.capacity(), most)
+    }
+
+    /// Events without a partition of their month; counted up to 1000.
+    pub async fn strays(&self) -> Result<usize> {
+        Ok(store::list_strays(&mut *self.pool.acquire().await?).await?)
     }
 
     /// The present instant, as events see it.
@@ -127,6 +141,7 @@ impl Events {
         let id = event.id;
         if let Err(error) = self.queue.try_send(Handover { event, done: None }) {
             // Full, or closed because the server stops.
+            self.metrics.event_dropped();
             tracing::error!(event = %id, %error, "an event was dropped");
         }
     }

@@ -231,6 +231,13 @@ pub async fn find_partition(connection: &mut PgConnection, month: NaiveDate) -> 
     sqlx::query_scalar!(r#"select to_regclass($1) is not null as "found!""#, name).fetch_one(connection).await
 }
 
+/// How many rows are in the default partition; counted up to 1000.
+pub async fn list_strays(connection: &mut PgConnection) -> sqlx::Result<usize> {
+    let rows =
+        sqlx::query_scalar!(r#"select 1 as "one!" from events_default limit 1000"#).fetch_all(connection).await?;
+    Ok(rows.len())
+}
+
 /// Lets one replica at a time make partitions, until its transaction ends.
 ///
 /// The order is that of every statement on `events`, first the table and then its partitions: whoever took the default

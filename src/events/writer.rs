@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use super::{Event, store};
 use crate::config;
 use crate::db::pulse::Pulse;
 use crate::db::{self, Pool};
+use crate::metrics::{Metrics, WriteFailure};
 
 /// An event on its way to the table.
 pub(super) struct Handover {
@@ -36,11 +38,17 @@ pub struct Writer {
     capacity: usize,
     deadline: Duration,
     dropped: u64,
+    metrics: Metrics,
 }
 
 impl Writer {
     /// A writer, and the queue that feeds it. `pool` should be its own: requests must not starve it of connections.
-    pub(super) fn new(pool: Pool, pulse: Pulse, config: &config::Events) -> (Self, mpsc::Sender<Handover>) {
+    pub(super) fn new(
+        pool: Pool,
+        pulse: Pulse,
+        config: &config::Events,
+        metrics: Metrics,
+    ) -> (Self, mpsc::Sender<Handover>) {
         let (sender, queue) = mpsc::channel(config.queue);
         let writer = Self {
             pool,
@@ -51,6 +59,7 @@ impl Writer {
             capacity: config.queue,
             deadline: Duration::from_millis(config.commit_deadline_ms),
             dropped: 0,
+            metrics,
         };
         (writer, sender)
     }
@@ -123,6 +132,7 @@ impl Writer {
                 self.keep(event);
             }
         }
+        self.metrics.events_wait(self.backlog.len());
         // A refusal is an answer: there is nothing to wait for before the rest is tried.
         !failures.values().any(|failure| matches!(failure, Failure::Away))
     }
@@ -135,6 +145,7 @@ impl Writer {
             match self.insert(slice::from_ref(event)).await {
                 Ok(()) => {}
                 Err(Failure::Refused) => {
+                    self.metrics.event_dropped();
                     failures.insert(event.id, Failure::Refused);
                 }
                 // Not to be waited for once more for each of the rest.
@@ -152,22 +163,29 @@ impl Writer {
             let mut connection = self.pool.acquire().await?;
             store::insert_batch(&mut connection, events).await
         };
-        let (events, backlog) = (events.len(), self.backlog.len());
+        let (events, backlog, began) = (events.len(), self.backlog.len(), Instant::now());
         // Nobody is kept waiting by a database that is known to be away; its pulse has told the log.
         let Ok(outcome) = self.pulse.during(tokio::time::timeout(self.deadline, insert)).await else {
+            self.metrics.events_not_written(WriteFailure::Away);
             return Err(Failure::Away);
         };
         match outcome {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.metrics.events_written(events, began.elapsed());
+                Ok(())
+            }
             Ok(Err(error)) if !db::is_away(&error) => {
+                self.metrics.events_not_written(WriteFailure::Refused);
                 tracing::error!(events, %error, "events were refused; a single one is dropped, more are tried one by one");
                 Err(Failure::Refused)
             }
             Ok(Err(error)) => {
+                self.metrics.events_not_written(WriteFailure::Away);
                 tracing::warn!(events, backlog, %error, "events could not be written yet");
                 Err(Failure::Away)
             }
             Err(_) => {
+                self.metrics.events_not_written(WriteFailure::Away);
                 tracing::warn!(events, backlog, waited = ?self.deadline, "events could not be written yet: no answer");
                 Err(Failure::Away)
             }
@@ -179,6 +197,7 @@ impl Writer {
             self.backlog.push_back(event);
         } else {
             self.dropped += 1;
+            self.metrics.event_dropped();
             tracing::error!(event = %event.id, dropped = self.dropped, "an event was dropped: too many wait already");
         }
     }

@@ -13,6 +13,16 @@ use crate::error::{Code, Error, Problem};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// What proxies add to the requests of others.
+const TRACES_OF_PROXIES: [HeaderName; 6] = [
+    FORWARDED_FOR,
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("via"),
+];
+
 /// The client's address.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientIp {
@@ -20,22 +30,41 @@ pub struct ClientIp {
     pub address: IpAddr,
     /// Whether a trusted proxy said something that is no address.
     pub is_doubtful: bool,
+    /// Whether it is this machine or a trusted proxy, and speaks for itself: behind a proxy of this machine that we do
+    /// not know of, every stranger would look like a neighbour.
+    pub is_inside: bool,
 }
 
 /// Networks of reverse proxies whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(pub Arc<[IpNetwork]>);
+pub struct TrustedProxies(Arc<Trust>);
+
+#[derive(Debug, Default)]
+struct Trust {
+    networks: Vec<IpNetwork>,
+}
 
 impl TrustedProxies {
+    /// These networks and nobody else.
+    pub fn new(networks: &[IpNetwork]) -> Self {
+        Self(Arc::new(Trust { networks: networks.to_vec() }))
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(address))
+        self.0.networks.iter().any(|network| network.contains(address))
     }
 
     /// The rightmost hop that is not a trusted proxy: everything left of it may be invented.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientIp {
-        let known = |address: IpAddr| ClientIp { address: address.to_canonical(), is_doubtful: false };
+        let known = |address: IpAddr| ClientIp {
+            address: address.to_canonical(),
+            is_doubtful: false,
+            is_inside: address.to_canonical().is_loopback() || self.trusts(address),
+        };
         if !self.trusts(peer) {
-            return known(peer);
+            let client = known(peer);
+            let is_forwarding = TRACES_OF_PROXIES.iter().any(|trace| headers.contains_key(trace));
+            return ClientIp { is_inside: client.is_inside && !is_forwarding, ..client };
         }
         let mut client = peer;
         for value in headers.get_all(FORWARDED_FOR).iter().rev() {
@@ -44,7 +73,7 @@ impl TrustedProxies {
                 // Some proxies add the port.
                 let parsed = hop.parse().or_else(|_| hop.parse::<SocketAddr>().map(|hop| hop.ip()));
                 let Ok(hop) = parsed.map(|hop: IpAddr| hop.to_canonical()) else {
-                    return ClientIp { address: peer, is_doubtful: true };
+                    return ClientIp { address: peer, is_doubtful: true, is_inside: false };
                 };
                 if !self.trusts(hop) {
                     return known(hop);
@@ -84,8 +113,12 @@ mod tests {
 
     use super::*;
 
+    fn proxies() -> TrustedProxies {
+        TrustedProxies::new(&["10.0.0.0/8".parse().expect("a network")])
+    }
+
     fn client(peer: &str, forwarded: &[&str]) -> Result<String, ()> {
-        let proxies = TrustedProxies(["10.0.0.0/8".parse().expect("a network")].into());
+        let proxies = proxies();
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(FORWARDED_FOR, value.parse().expect("a header value"));
@@ -101,6 +134,31 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["1.1.1.1", "203.0.113.9, 10.9.9.9"]), Ok("203.0.113.9".into()));
         assert_eq!(client("10.0.0.1", &["[2001:db8::1]:443"]), Ok("2001:db8::1".into()));
         assert_eq!(client("10.0.0.1", &[]), Ok("10.0.0.1".into()));
+    }
+
+    #[test]
+    fn inside_is_who_speaks_for_itself() {
+        let is_inside = |peer: &str, header: &str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::try_from(header).expect("a name"), value.parse().expect("a value"));
+            proxies().client(peer.parse().expect("an address"), &headers).is_inside
+        };
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "10.0.0.1"] {
+            assert!(is_inside(peer, "accept", "*/*"), "{peer}");
+        }
+        for peer in ["203.0.113.9", "192.168.0.1", "2001:db8::1"] {
+            assert!(!is_inside(peer, "accept", "*/*"), "{peer}");
+            assert!(!is_inside(peer, "x-forwarded-for", "127.0.0.1"), "{peer}");
+        }
+        // A proxy on this machine that nobody told us of.
+        for trace in ["x-forwarded-for", "forwarded", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"] {
+            assert!(!is_inside("127.0.0.1", trace, "127.0.0.1"), "{trace}");
+        }
+        // A trusted proxy, which says for whom it asks.
+        assert!(is_inside("10.0.0.1", "x-forwarded-for", "10.0.0.7"));
+        assert!(!is_inside("10.0.0.1", "x-forwarded-for", "203.0.113.9"));
+        assert!(!is_inside("10.0.0.1", "x-forwarded-for", "127.0.0.1, 203.0.113.9"));
+        assert!(!is_inside("10.0.0.1", "x-forwarded-for", "rubbish"));
     }
 
     #[test]

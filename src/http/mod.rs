@@ -6,6 +6,7 @@ pub mod compression;
 pub mod error;
 pub mod extract;
 pub mod fields;
+pub mod metrics;
 pub mod openapi;
 pub mod pace;
 pub mod query;
@@ -30,10 +31,12 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::browsers::Browsers;
+use self::metrics::Scraper;
 use crate::app::App;
 use crate::db::pulse::Pulse;
 use crate::error::{Code, Error};
 use crate::events::Draft;
+use crate::metrics::Connections;
 use crate::random::Random;
 use crate::{auth, client_keys, events, export, ratelimit, signing_keys, tokens, users, verification};
 
@@ -56,10 +59,16 @@ pub fn document() -> utoipa::openapi::OpenApi {
     routes().into_openapi()
 }
 
-/// The whole REST door. After `stop` it serves on, and says that it is not ready.
-pub fn router(app: App, stop: CancellationToken) -> Router {
-    let (router, document) = routes().split_for_parts();
+/// The whole REST door, with these connections. `/metrics` is there unless it has a door of its own. After `stop` it serves
+/// on, and says that it is not ready.
+pub fn router(app: App, connections: Connections, has_metrics: bool, stop: CancellationToken) -> Router {
+    let (mut router, document) = routes().split_for_parts();
+    if has_metrics {
+        router = router.merge(metrics::guarded(Scraper::new(app.clone(), connections)));
+    }
     let layers = ServiceBuilder::new()
+        // Outside everything: counts and times what the client sees.
+        .layer(metrics::Measure(app.metrics.clone()))
         // A name first: everything after it can be found in the log by it.
         .layer(from_fn_with_state(app.random.clone(), request_id::assign))
         // On every answer, or a browser could not read the refusals.
@@ -89,6 +98,20 @@ pub fn router(app: App, stop: CancellationToken) -> Router {
         .layer(Extension(probes::Stop(stop)))
         .layer(layers)
         .with_state(app)
+}
+
+/// The door of `server.metrics_listen`: metrics for everybody who reaches it, and nothing else.
+pub fn metrics_router(app: App, connections: Connections) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(app.random.clone(), request_id::assign))
+        .layer(from_fn_with_state(app.browsers.clone(), browsers::guard))
+        .layer(from_fn(error::render))
+        .layer(CatchPanicLayer::custom(on_panic))
+        .layer(from_fn_with_state(app.request_timeout, bound_time));
+    metrics::open(Scraper::new(app, connections))
+        .fallback(async || Error::from(Code::NotFound))
+        .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
+        .layer(layers)
 }
 
 /// What is behind the door before there is an [`App`]: a process that lives and cannot serve yet. These requests are no

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::db::Pool;
 use crate::db::pulse::Pulse;
 use crate::error::{Code, Result};
+use crate::metrics::{MailOutcome, Metrics};
 use crate::worker::Worker;
 
 /// While a mail is being sent nobody else may try. Longer than any attempt (`mail.timeout_seconds` is checked to be
@@ -39,6 +40,7 @@ pub struct Courier {
     stationery: Arc<Stationery>,
     transport: Arc<Transport>,
     clock: Clock,
+    metrics: Metrics,
 }
 
 impl Courier {
@@ -53,8 +55,9 @@ impl Courier {
         stationery: Stationery,
         transport: Transport,
         clock: Clock,
+        metrics: Metrics,
     ) -> Self {
-        Self { pool, pulse, mail, stationery: Arc::new(stationery), transport: Arc::new(transport), clock }
+        Self { pool, pulse, mail, stationery: Arc::new(stationery), transport: Arc::new(transport), clock, metrics }
     }
 
     /// Sends one due mail; `false` when none is due.
@@ -62,6 +65,11 @@ impl Courier {
         // No connection is held while a mail server thinks.
         let Some(due) = self.pulse.during(self.take()).await.flatten()? else { return Ok(false) };
         let outcome = self.send(&due).await;
+        self.metrics.mail(match &outcome {
+            Ok(()) => MailOutcome::Sent,
+            Err(refusal) if is_last(&due, refusal) => MailOutcome::Failed,
+            Err(_) => MailOutcome::Delayed,
+        });
         // Noted even if the database has to come back for it: a mail of which nobody knows that it was sent leaves again.
         loop {
             match self.pulse.during(self.note(&due, &outcome)).await.flatten() {
@@ -89,7 +97,7 @@ impl Courier {
             }
             Err(refusal) => {
                 let (reason, complaint) = (&refusal.told, one_line(&refusal.reason));
-                if refusal.is_final || attempt >= MOST_ATTEMPTS {
+                if is_last(due, refusal) {
                     store::mark_failed(&mut connection, mail, now, &complaint).await?;
                     tracing::error!(%mail, attempt, reason, "gave a mail up; `admin mail retry` tries it again");
                 } else {
@@ -124,6 +132,11 @@ impl Worker for Courier {
     async fn woken(&self) {
         self.mail.queued.notified().await;
     }
+}
+
+/// Whether nobody will try again by himself.
+fn is_last(due: &DueMail, refusal: &Refusal) -> bool {
+    refusal.is_final || due.attempts >= MOST_ATTEMPTS
 }
 
 /// 15 s, 30 s, 1 min … up to six hours.

@@ -13,6 +13,7 @@ use super::{Letter, Queued, Unsent};
 use crate::clock::Clock;
 use crate::db::Pool;
 use crate::error::Result;
+use crate::metrics::Backlog;
 use crate::random::Random;
 use crate::sealing::MasterKey;
 use crate::users::UserId;
@@ -141,6 +142,18 @@ impl Mail {
     pub(super) fn open(&self, id: Uuid, sealed: &[u8]) -> anyhow::Result<Letter> {
         let variables = self.master_key.open(&place(id), sealed)?;
         serde_json::from_slice(&variables).context("a queued mail of another version")
+    }
+
+    /// What waits in the outbox; counted up to 10000 mails, those due longest.
+    pub async fn backlog(&self) -> Result<Backlog> {
+        let waiting = store::list_waiting(&mut *self.pool.acquire().await?).await?;
+        let now = self.clock.now();
+        let since = |at: Option<DateTime<Utc>>| at.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+        Ok(Backlog {
+            waiting: waiting.mails.try_into().unwrap_or(0),
+            oldest: since(waiting.oldest),
+            overdue: since(waiting.due),
+        })
     }
 
     /// Drops rows of mails that were finished a week ago. Returns how many, `at_most` a call.

@@ -129,6 +129,26 @@ pub async fn mark_taken(
     .await
 }
 
+pub struct Waiting {
+    pub mails: i64,
+    /// When the oldest was queued.
+    pub oldest: Option<DateTime<Utc>>,
+    /// When the one that is due first is due.
+    pub due: Option<DateTime<Utc>>,
+}
+
+/// What waits; the 10000 mails due first, so that a flood of mails does not make looking at it slow.
+pub async fn list_waiting(connection: &mut PgConnection) -> sqlx::Result<Waiting> {
+    sqlx::query_as!(
+        Waiting,
+        r#"select count(*) as "mails!", min(created_at) as oldest, min(next_attempt_at) as due
+           from (select created_at, next_attempt_at from outbox
+                 where next_attempt_at is not null order by next_attempt_at limit 10000) as first"#,
+    )
+    .fetch_one(connection)
+    .await
+}
+
 pub async fn mark_sent(connection: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!(
         "update outbox set sent_at = $2, next_attempt_at = null, taken_until = null, sealed_variables = null,

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::config;
+use crate::metrics::Connections;
 
 /// Longest time for a TLS handshake; a client far away needs one second.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -40,12 +41,12 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// An entrance to whatever `router` is at the moment of a request.
-    pub fn new(config: &config::Server, router: watch::Receiver<Router>) -> Self {
+    /// An entrance to whatever `router` is at the moment of a request, with room for these connections.
+    pub fn new(config: &config::Server, router: watch::Receiver<Router>, connections: &Connections) -> Self {
         Self {
             router,
             tls: None,
-            places: Arc::new(Semaphore::new(config.max_connections)),
+            places: connections.free.clone(),
             patience: Duration::from_secs(config.idle_timeout_seconds),
             delay: Duration::from_secs(config.shutdown_delay_seconds),
             grace: Duration::from_secs(config.shutdown_grace_seconds),

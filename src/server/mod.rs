@@ -21,12 +21,15 @@ use crate::config::Config;
 use crate::db::pulse::Pulse;
 use crate::http::browsers::Browsers;
 use crate::mail::Courier;
+use crate::metrics::Connections;
 use crate::{http, worker};
 use accept::Entrance;
 pub use tls::Certificates;
 
 /// How long the last events may take at a stop.
 const FLUSHED_WITHIN: Duration = Duration::from_millis(1200);
+/// Connections of the door for metrics: it must not be a way around `server.max_connections`.
+const MOST_SCRAPERS: usize = 50;
 
 /// The REST door: open from the first moment, with an answer for everybody.
 ///
@@ -40,6 +43,8 @@ pub struct Door {
     stop: CancellationToken,
     /// From the stop to the end of the last request.
     grace: Duration,
+    connections: Connections,
+    metrics: Option<(SocketAddr, watch::Sender<Router>)>,
 }
 
 impl Door {
@@ -51,7 +56,8 @@ impl Door {
         let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
         let Config { server, tls, .. } = config;
         let certificates = Certificates::open(tls, clock)?;
-        let entrance = Entrance::new(server, current);
+        let connections = Connections::new(server.max_connections);
+        let entrance = Entrance::new(server, current, &connections);
         let mut entrances = vec![(listen("--listen", server.listen).await?, entrance.clone())];
         if let Some(certificates) = &certificates {
             let entrance = entrance.behind(certificates.acceptor(&["http/1.1"])?);
@@ -59,6 +65,17 @@ impl Door {
         }
         let address = |index: usize| entrances.get(index).map(|(listener, _)| listener.local_addr()).transpose();
         let (plain, private) = (address(0)?.context("there is a plain listener")?, address(1)?);
+
+        let metrics = match server.metrics_listen {
+            Some(address) => {
+                let listener = listen("server.metrics_listen", address).await?;
+                let address = listener.local_addr()?;
+                let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
+                entrances.push((listener, Entrance::new(server, current, &Connections::new(MOST_SCRAPERS))));
+                Some((address, router))
+            }
+            None => None,
+        };
 
         let accepting = TaskTracker::new();
         for (listener, entrance) in entrances {
@@ -74,7 +91,16 @@ impl Door {
             worker::spawn(certificates, Pulse::steady(), stop.clone());
         }
         let grace = Duration::from_secs(server.shutdown_delay_seconds + server.shutdown_grace_seconds);
-        Ok(Self { address: plain, tls: private.zip(certificates), router, accepting, stop, grace })
+        Ok(Self {
+            address: plain,
+            tls: private.zip(certificates),
+            router,
+            accepting,
+            stop,
+            grace,
+            connections,
+            metrics,
+        })
     }
 
     /// Where it listens; with the real port where the configuration said 0.
@@ -92,9 +118,18 @@ impl Door {
         self.tls.as_ref().map(|(_, certificates)| certificates)
     }
 
+    /// Where metrics are, if they have a door of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(address, _)| *address)
+    }
+
     /// Lets requests through to the rooms, also those of connections that are open already.
     pub fn lead_to(&self, app: App) {
-        drop(self.router.send_replace(http::router(app, self.stop.clone())));
+        if let Some((_, metrics)) = &self.metrics {
+            drop(metrics.send_replace(http::metrics_router(app.clone(), self.connections.clone())));
+        }
+        let (connections, stop) = (self.connections.clone(), self.stop.clone());
+        drop(self.router.send_replace(http::router(app, connections, self.metrics.is_none(), stop)));
     }
 
     /// Resolves when the door is closed and the last request is answered.

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::config;
 use crate::error::{Code, Error, Result};
+use crate::metrics::{Hashing, Metrics};
 use crate::random::Random;
 
 /// A password as typed. `Debug` prints a placeholder.
@@ -77,6 +78,9 @@ struct Inner {
     /// Memory of finished hashes; never more pieces than hashes run at once.
     spare_memory: Mutex<Vec<Vec<Block>>>,
     random: Random,
+    metrics: Metrics,
+    /// How many may run, and how many may be admitted.
+    most: (usize, usize),
 }
 
 /// Checks the section `[password]`.
@@ -99,15 +103,26 @@ fn params(config: &config::Password) -> anyhow::Result<Params> {
 
 impl Hasher {
     /// A hasher with the parameters and bounds of the section `[password]`.
-    pub fn new(config: &config::Password, random: Random) -> anyhow::Result<Self> {
+    pub fn new(config: &config::Password, random: Random, metrics: Metrics) -> anyhow::Result<Self> {
+        let most = (config.max_parallel_hashes, config.max_parallel_hashes + config.max_queued_hashes);
         Ok(Self(Arc::new(Inner {
             params: params(config)?,
-            running: Arc::new(Semaphore::new(config.max_parallel_hashes)),
-            admitted: Semaphore::new(config.max_parallel_hashes + config.max_queued_hashes),
+            running: Arc::new(Semaphore::new(most.0)),
+            admitted: Semaphore::new(most.1),
             deadline: Duration::from_millis(config.queue_deadline_ms),
             spare_memory: Mutex::default(),
             random,
+            metrics,
+            most,
         })))
+    }
+
+    /// How busy it is right now. A hash whose client hung up runs on and hides one that waits.
+    pub fn load(&self) -> Hashing {
+        let (most_running, most_admitted) = self.0.most;
+        let running = most_running.saturating_sub(self.0.running.available_permits());
+        let admitted = most_admitted.saturating_sub(self.0.admitted.available_permits());
+        Hashing { running, most: most_running, waiting: admitted.saturating_sub(running) }
     }
 
     /// Hashes a new password with the present parameters and a fresh salt.
@@ -146,7 +161,10 @@ impl Hasher {
     }
 
     async fn run(&self, password: Password, salt: Vec<u8>, params: Params) -> Result<Vec<u8>> {
-        let overloaded = || Error::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(2) };
+        let overloaded = || {
+            self.0.metrics.hash_refused();
+            Error::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(2) }
+        };
         let _admitted = self.0.admitted.try_acquire().map_err(|_| overloaded())?;
         let running = tokio::time::timeout(self.0.deadline, self.0.running.clone().acquire_owned())
             .await

@@ -162,6 +162,15 @@ fn argon2_is_named_in_one_file() {
 }
 
 #[test]
+fn prometheus_is_named_in_one_place() {
+    holds(laws::prometheus_in_one_place);
+    for snippet in ["use prometheus::IntCounter;", "use prometheus::{Counter};", "prometheus::Registry::new()"] {
+        assert_eq!(judge(laws::prometheus_in_one_place, "events/writer.rs", snippet), 1, "{snippet}");
+        assert_eq!(judge(laws::prometheus_in_one_place, "metrics/mod.rs", snippet), 0, "{snippet}");
+    }
+}
+
+#[test]
 fn nothing_gives_up_without_a_reason() {
     holds(laws::no_unwrap);
     for snippet in [

@@ -15,6 +15,7 @@ mod house;
 mod http;
 mod log_ins;
 mod mail;
+mod metrics;
 mod openapi;
 mod properties;
 mod pulse;

@@ -115,6 +115,7 @@ async fn a_bad_value_is_refused_with_the_key_and_what_is_allowed() {
         ("server.tls_listen", "4443", "address"),
         ("tls.certificate", "/a.pem", "`tls.key`"),
         ("tls.key", "/a.pem", "`tls.certificate`"),
+        ("server.metrics_listen", "9400", "address"),
         ("server.trusted_proxies", "10.0.0.0/99", ""),
         ("server.master_key", "abc", "64 hex digits"),
         ("server.public_url", "accounts.example", "http"),

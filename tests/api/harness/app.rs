@@ -33,6 +33,7 @@ pub struct TestApp {
     pub app: App,
     pub partitions: Partitions,
     pub address: SocketAddr,
+    pub metrics_address: Option<SocketAddr>,
     pub clock: Clock,
     pub config: Config,
     pub certificates: Option<Certificates>,
@@ -110,6 +111,7 @@ impl TestApp {
         let stop = CancellationToken::new();
         let mut door = Door::open(&config, clock.clone(), stop.clone()).await.expect("a free port");
         let (address, tls_address, certificates) = (door.address(), door.tls_address(), door.certificates().cloned());
+        let metrics_address = door.metrics_address();
         door.lead_to(app.clone());
         // The writer outlives the listener by the order in which `stop` waits for them.
         let stop_writer = CancellationToken::new();
@@ -129,6 +131,7 @@ impl TestApp {
             eraser,
             last_uses,
             address,
+            metrics_address,
             clock,
             config,
             certificates,

@@ -45,6 +45,15 @@ impl TestApp {
         PgConnection::connect(self.database_url()).await.expect("it answers")
     }
 
+    /// Does `work` while a transaction of the test's own holds the locks of `statement`.
+    pub async fn connection_holding(&self, statement: &'static str, work: impl AsyncFnOnce()) {
+        let mut connection = self.connection().await;
+        let mut closed = connection.begin().await.expect("a transaction");
+        sqlx::query(statement).execute(&mut *closed).await.expect("the lock");
+        work().await;
+        closed.rollback().await.expect("the lock goes");
+    }
+
     /// Waits until a statement of the server hangs in a lock.
     pub async fn somebody_waits_for_a_lock(&self) {
         let query = "select count(*) from pg_stat_activity

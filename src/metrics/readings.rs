@@ -1,0 +1,156 @@
+//! What is asked for when somebody looks: every figure is as old as the page it is on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Gauge, IntGauge, Opts, Registry};
+use tokio::sync::Semaphore;
+
+use super::{NAMESPACE, enter};
+
+/// The connections of a door: those that are open, and how many may be.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    /// One permit for each that may still be opened.
+    pub free: Arc<Semaphore>,
+    /// How many may be open at once.
+    pub most: usize,
+}
+
+impl Connections {
+    /// None open, `most` at once.
+    pub fn new(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), most }
+    }
+}
+
+/// How busy the hasher is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hashing {
+    /// Hashes being computed.
+    pub running: usize,
+    /// How many may be computed at once.
+    pub most: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+}
+
+/// Mails that were not sent yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Backlog {
+    /// How many.
+    pub waiting: usize,
+    /// How long ago the oldest of them was queued.
+    pub oldest: Duration,
+    /// How long ago the one that is due longest should have been tried.
+    pub overdue: Duration,
+}
+
+/// What only the database knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The outbox.
+    pub outbox: Backlog,
+    /// Rows in the default partition of the events, which should be empty.
+    pub strays: usize,
+}
+
+/// The state of the server at one moment.
+pub struct Readings {
+    /// Connections of the REST door.
+    pub connections: Connections,
+    /// Connections to the database: open ones.
+    pub pool_size: usize,
+    /// Those of them that nobody uses.
+    pub pool_idle: usize,
+    /// How many may be open.
+    pub pool_most: usize,
+    /// The hasher.
+    pub hashing: Hashing,
+    /// Events in the queue of the writer.
+    pub events_queued: usize,
+    /// How many may be.
+    pub events_most: usize,
+    /// Whether the database answered in time.
+    pub is_database_up: bool,
+    /// `None` when it could not be asked in time.
+    pub asked: Option<Asked>,
+}
+
+impl Readings {
+    /// A registry of this one moment: what was not asked is not in it, instead of being as it was.
+    pub(super) fn registry(&self) -> Registry {
+        let made = Registry::new_custom(Some(NAMESPACE.to_owned()), None);
+        let registry = made.expect("the prefix is not empty");
+        let gauge = |name: &str, help: &str, value: i64| enter(&registry, IntGauge::new(name, help)).set(value);
+        let seconds = |name: &str, help: &str, value: Duration| {
+            enter(&registry, Gauge::new(name, help)).set(value.as_secs_f64());
+        };
+
+        let build = Opts::new("build_info", "Always 1; the label says which version runs.");
+        enter(&registry, IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))).set(1);
+        let open = self.connections.most.saturating_sub(self.connections.free.available_permits());
+        gauge("http_connections", "Connections of the REST door that are open.", whole(open));
+        gauge("http_connections_max", "How many may be open at once.", whole(self.connections.most));
+
+        gauge(
+            "database_up",
+            "Whether the database answered within the second that a scrape gives it.",
+            self.is_database_up.into(),
+        );
+        let used = self.pool_size.saturating_sub(self.pool_idle);
+        gauge(
+            "database_connections_in_use",
+            "Connections to the database that a request or a worker holds.",
+            whole(used),
+        );
+        gauge(
+            "database_connections_idle",
+            "Connections to the database that are open and free.",
+            whole(self.pool_idle),
+        );
+        gauge(
+            "database_connections_max",
+            "How many may be open; the event writer has one more.",
+            whole(self.pool_most),
+        );
+
+        gauge("hashes_running", "Password hashes being computed.", whole(self.hashing.running));
+        gauge("hashes_running_max", "How many may be computed at once.", whole(self.hashing.most));
+        gauge("hashes_waiting", "Requests that wait for a password hash.", whole(self.hashing.waiting));
+
+        gauge(
+            "events_queue_length",
+            "Events that wait for the writer, their answers with them.",
+            whole(self.events_queued),
+        );
+        gauge("events_queue_max", "How many may wait.", whole(self.events_most));
+
+        let missing = self.asked.is_none();
+        gauge(
+            "scrape_incomplete",
+            "1 when what only the database knows could not be asked in time and is left out.",
+            missing.into(),
+        );
+        if let Some(Asked { outbox, strays }) = self.asked {
+            gauge("outbox_waiting", "Mails not sent yet, of all servers; counted up to 10000.", whole(outbox.waiting));
+            seconds("outbox_oldest_age_seconds", "Age of the oldest mail not sent yet.", outbox.oldest);
+            seconds(
+                "outbox_overdue_seconds",
+                "How long the mail that is due longest has been waiting for its turn.",
+                outbox.overdue,
+            );
+            gauge(
+                "events_default_partition_rows",
+                "Events without a partition of their month, counted up to 1000; should be 0.",
+                whole(strays),
+            );
+        }
+        registry
+    }
+}
+
+/// A count as gauges take it.
+pub(super) fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
