@@ -40,6 +40,9 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
         let listen = Some(door.address().to_string());
         config = Config::load(&Overrides { listen, ..overrides.clone() })?;
     }
+    for doubt in config.doubts() {
+        tracing::warn!("{doubt}");
+    }
     data_dir::prepare(&config.data_dir)?;
     let embedded = match config.database_url() {
         Some(_) => None,

@@ -123,6 +123,39 @@ fn is_origin(text: &str) -> bool {
     matches!(scheme, "http" | "https") && !is_default && text == format!("{scheme}://{}{port}", host.to_lowercase())
 }
 
+/// What can be meant so, but hardly is, each with the key to change. A server on the loopback address that calls itself
+/// localhost is somebody's own and may do as it likes.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    let Config { server, mail, tls, .. } = config;
+    let private = Some(("server.tls_listen", server.tls_listen)).filter(|_| !tls.certificate.as_os_str().is_empty());
+    let listeners = [Some(("server.listen", server.listen)), private];
+    let public = listeners.into_iter().flatten().find(|(_, address)| !address.ip().to_canonical().is_loopback());
+    let url = &server.public_url;
+    let uri = url.parse::<hyper::Uri>().unwrap_or_default();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+
+    let mut doubts = Vec::new();
+    if mail.transport == MailTransport::File && (public.is_some() || !is_local) {
+        doubts.push(format!(
+            "`mail.transport` is \"file\": nobody but this machine's operator gets the mails of {url}; set it to \"smtp\""
+        ));
+    }
+    if let (Some((key, address)), true) = (public, is_local) {
+        doubts.push(format!(
+            "`{key}` is {address}, but links in mails begin with {url}, which leads other people to their own \
+             machine; set `server.public_url`"
+        ));
+    }
+    if !is_local && uri.scheme_str() == Some("http") {
+        doubts.push(format!(
+            "`server.public_url` is {url}: passwords and tokens cross the network unencrypted; use TLS, here or \
+             in front, and https://"
+        ));
+    }
+    doubts
+}
+
 /// The library takes any bare word for the name of a module, and "inof" would silence the log.
 fn is_log_filter(text: &str) -> bool {
     let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();

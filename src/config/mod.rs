@@ -277,6 +277,11 @@ impl Config {
         Ok(config)
     }
 
+    /// What can be meant so, but hardly is; for the log at start.
+    pub fn doubts(&self) -> Vec<String> {
+        check::doubts(self)
+    }
+
     /// The URL of an external Postgres, if one is configured.
     pub fn database_url(&self) -> Option<&str> {
         Some(self.database.url.expose_secret()).filter(|url| !url.is_empty())

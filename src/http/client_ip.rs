@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName};
@@ -42,16 +43,30 @@ pub struct TrustedProxies(Arc<Trust>);
 #[derive(Debug, Default)]
 struct Trust {
     networks: Vec<IpNetwork>,
+    /// Whether the log knows already that somebody else forwards.
+    has_warned: AtomicBool,
 }
 
 impl TrustedProxies {
     /// These networks and nobody else.
     pub fn new(networks: &[IpNetwork]) -> Self {
-        Self(Arc::new(Trust { networks: networks.to_vec() }))
+        Self(Arc::new(Trust { networks: networks.to_vec(), has_warned: AtomicBool::default() }))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// Says once that a header is not believed: more often, every stranger could fill the log with it.
+    fn warn_of(&self, peer: IpAddr) {
+        if !self.0.has_warned.swap(true, Ordering::Relaxed) {
+            let network = IpNetwork::from(peer);
+            tracing::warn!(
+                %network,
+                "X-Forwarded-For from a peer that is not trusted is ignored: if that is your reverse proxy, all its \
+                 clients look like one; put its network into `server.trusted_proxies`",
+            );
+        }
     }
 
     /// The rightmost hop that is not a trusted proxy: everything left of it may be invented.
@@ -62,6 +77,9 @@ impl TrustedProxies {
             is_inside: address.to_canonical().is_loopback() || self.trusts(address),
         };
         if !self.trusts(peer) {
+            if headers.contains_key(FORWARDED_FOR) {
+                self.warn_of(peer);
+            }
             let client = known(peer);
             let is_forwarding = TRACES_OF_PROXIES.iter().any(|trace| headers.contains_key(trace));
             return ClientIp { is_inside: client.is_inside && !is_forwarding, ..client };

@@ -2,6 +2,7 @@
 
 mod admin;
 mod configuration;
+mod doubts;
 mod mail;
 
 use serde_json::Value;
