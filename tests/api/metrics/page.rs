@@ -120,3 +120,30 @@ async fn the_page_is_one_that_prometheus_reads_and_these_are_its_metrics() {
         assert!(page.get("process_cpu_seconds_total").is_some());
     }
 }
+
+#[tokio::test]
+async fn the_operators_page_names_every_metric() {
+    let text = include_str!("../../../docs/operating.md");
+    let app = TestApp::start().await;
+    app.get("/nowhere").await.expect(404);
+    let page = app.metrics().await;
+    for name in page.families() {
+        let name = name.strip_prefix("bloq_accounts_").unwrap_or(name);
+        assert!(name.starts_with("process_") || text.contains(name), "{name} is missing in docs/operating.md");
+    }
+}
+
+#[tokio::test]
+async fn alerts_look_only_at_metrics_that_there_are() {
+    let app = TestApp::start().await;
+    app.get("/nowhere").await.expect(404);
+    let page = app.metrics().await;
+    let text = include_str!("../../../docs/operating/alerts.yml");
+    let names = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let names: BTreeSet<&str> = names.filter_map(|name| name.strip_prefix("bloq_accounts_")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let family = name.strip_suffix("_bucket").unwrap_or(name);
+        assert!(page.families().contains(&format!("bloq_accounts_{family}").as_str()), "{name} does not exist");
+    }
+}
