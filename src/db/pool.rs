@@ -15,7 +15,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A bounded number of connections to Postgres; cheap to clone.
 ///
-/// After an outage all of them are new ([`Pool::renew`]): one that froze or died with its server must not be the first
+/// After an outage all of them are new (`renew`): one that froze or died with its server must not be the first
 /// that a request is given when Postgres is back.
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);

@@ -101,7 +101,7 @@ impl Scraper {
 
     /// Notes each answer as it comes: the time may be over before the last one.
     async fn ask(&self, said: &mut FromDatabase) -> Result<()> {
-        said.is_up = self.app.pulse.is_here();
+        said.is_up = self.app.pulse.ask().await;
         if said.is_up {
             let outbox = self.app.mail.backlog().await?;
             said.asked = Some(Asked { outbox, strays: self.app.events.strays().await? });
