@@ -44,6 +44,8 @@ struct Shared {
     shown: RwLock<Arc<CertifiedKey>>,
     known: Mutex<Known>,
     asked: Notify,
+    /// Who looks, looks alone: what was read earlier must not be taken later.
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// What was seen in the files, so that nothing is told twice.
@@ -83,6 +85,7 @@ impl Certificates {
             shown: RwLock::new(Arc::new(key)),
             known: Mutex::new(known),
             asked: Notify::new(),
+            looking: tokio::sync::Mutex::default(),
         };
         let certificates = Self(Arc::new(shared));
         certificates.check_validity();
@@ -150,6 +153,7 @@ impl Worker for Certificates {
     const NAME: &'static str = "certificates";
 
     async fn step(&self) -> Result<Duration> {
+        let _alone = self.0.looking.lock().await;
         let files = self.0.files.clone();
         let loaded = tokio::task::spawn_blocking(move || load(&files)).await.map_err(anyhow::Error::from)?;
         let pause = self.take(loaded);
