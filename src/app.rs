@@ -132,7 +132,7 @@ impl App {
             random.clone(),
             metrics.clone(),
         );
-        let throttle = Throttle::new(&config.rate_limit, clock.clone());
+        let throttle = Throttle::new(&config.rate_limit, clock.clone(), metrics.clone());
         let log_ins = LogIns::new(pool.clone(), clock.clone());
         let hasher = Hasher::new(&config.password, random.clone(), metrics.clone())?;
         let users = Users::new(
@@ -170,7 +170,7 @@ impl App {
             signing_keys,
             export,
             events,
-            quotas: Quotas::new(&config.rate_limit, &clock)?,
+            quotas: Quotas::new(&config.rate_limit, &clock, metrics.clone())?,
             pool,
             pulse,
             hasher,

@@ -175,7 +175,7 @@ impl Metrics {
         self.0.refusals.with_label_values(&[format!("{code:?}")]).inc();
     }
 
-    /// A limit refused this action; for whoever keeps the limits. The name is from a list of theirs.
+    /// A limit refused this action. The name is one of the limits' own.
     pub fn limited(&self, action: &'static str) {
         self.0.rate_limit_refusals.with_label_values(&[action]).inc();
     }

@@ -15,6 +15,7 @@ use super::{Network, too_many};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::Result;
+use crate::metrics::Metrics;
 
 /// What strangers may do so many times a minute from one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,17 @@ pub enum Action {
     TokenGrant,
 }
 
+impl Action {
+    fn label(self) -> &'static str {
+        match self {
+            Self::LogIn => "log_in",
+            Self::SignUp => "sign_up",
+            Self::Mail => "mail",
+            Self::TokenGrant => "token_grant",
+        }
+    }
+}
+
 /// How often one client address may do each [`Action`]; cheap to clone.
 ///
 /// A full allowance may be spent at once and comes back evenly: of 300 a minute one every 200 ms.
@@ -41,6 +53,7 @@ struct Limits {
     sign_ups: Limiter,
     mails: Limiter,
     token_grants: Limiter,
+    metrics: Metrics,
 }
 
 type Limiter = RateLimiter<Network, Counters, Ticks, NoOpMiddleware<Duration>>;
@@ -50,7 +63,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When an allowance is 0.
-    pub fn new(config: &config::RateLimit, clock: &Clock) -> anyhow::Result<Self> {
+    pub fn new(config: &config::RateLimit, clock: &Clock, metrics: Metrics) -> anyhow::Result<Self> {
         if !config.enabled {
             return Ok(Self(None));
         }
@@ -64,6 +77,7 @@ impl Quotas {
             sign_ups: a_minute(config.sign_ups)?,
             mails: a_minute(config.mails)?,
             token_grants: a_minute(config.token_grants)?,
+            metrics,
         }))))
     }
 
@@ -79,7 +93,10 @@ impl Quotas {
             Action::Mail => &limits.mails,
             Action::TokenGrant => &limits.token_grants,
         };
-        limiter.check_key(&client).map_err(|until| too_many(until.wait_time_from(limits.clock.elapsed())))
+        limiter.check_key(&client).map_err(|until| {
+            limits.metrics.limited(action.label());
+            too_many(until.wait_time_from(limits.clock.elapsed()))
+        })
     }
 
     /// Forgets addresses that have their whole allowance again.
@@ -175,7 +192,7 @@ mod tests {
             failed_log_ins: 30,
             failed_confirmations: 10,
         };
-        Quotas::new(&config, clock).expect("no allowance is 0")
+        Quotas::new(&config, clock, Metrics::default()).expect("no allowance is 0")
     }
 
     fn places(quotas: &Quotas) -> usize {

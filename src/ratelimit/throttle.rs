@@ -16,6 +16,7 @@ use super::{MINUTE, Network, too_many};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::Result;
+use crate::metrics::Metrics;
 
 /// How long a failure counts for an account alone.
 const WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -67,11 +68,12 @@ struct Limits {
     by_account: Mutex<Ledger<Account, Guesses>>,
     /// Of passwords asked again with a live token: when the debt is paid off.
     by_token: Mutex<Ledger<Account, Duration>>,
+    metrics: Metrics,
 }
 
 impl Throttle {
     /// The throttle of the section `[rate_limit]`; none at all when that is switched off.
-    pub fn new(config: &config::RateLimit, clock: Clock) -> Self {
+    pub fn new(config: &config::RateLimit, clock: Clock, metrics: Metrics) -> Self {
         let limits = || {
             Arc::new(Limits {
                 clock,
@@ -80,6 +82,7 @@ impl Throttle {
                 by_client: Mutex::default(),
                 by_account: Mutex::default(),
                 by_token: Mutex::default(),
+                metrics,
             })
         };
         Self(config.enabled.then(limits))
@@ -92,7 +95,8 @@ impl Throttle {
     pub fn ask(&self, account: Account, client: Network) -> Result<Standing> {
         let Some(limits) = &self.0 else { return Ok(Standing::Quiet) };
         let now = limits.clock.elapsed();
-        limits.log_ins.admit(lock(&limits.by_client).get(&(account, client)), now)?;
+        let admitted = limits.log_ins.admit(lock(&limits.by_client).get(&(account, client)), now);
+        admitted.inspect_err(|_| limits.metrics.limited("failed_log_in"))?;
         let wait = lock(&limits.by_account).get(&account).and_then(|guesses| guesses.wait(now));
         Ok(if wait.is_some() { Standing::Attacked } else { Standing::Quiet })
     }
@@ -111,6 +115,7 @@ impl Throttle {
         let guesses = ledger.entry(&account);
         let Some(wait) = guesses.wait(now) else { return Ok(()) };
         if guesses.next_at > now {
+            limits.metrics.limited("guess_of_stranger");
             return Err(too_many(guesses.next_at - now));
         }
         guesses.next_at = now + wait;
@@ -132,7 +137,8 @@ impl Throttle {
     /// `TooManyRequests` after too many failures.
     pub fn ask_confirmation(&self, account: Account) -> Result<()> {
         let Some(limits) = &self.0 else { return Ok(()) };
-        limits.confirmations.admit(lock(&limits.by_token).get(&account), limits.clock.elapsed())
+        let admitted = limits.confirmations.admit(lock(&limits.by_token).get(&account), limits.clock.elapsed());
+        admitted.inspect_err(|_| limits.metrics.limited("failed_confirmation"))
     }
 
     /// Counts a password that was asked again and was wrong.
@@ -242,7 +248,7 @@ mod tests {
             failed_log_ins: 30,
             failed_confirmations: 10,
         };
-        (Throttle::new(&config, clock.clone()), clock)
+        (Throttle::new(&config, clock.clone(), Metrics::default()), clock)
     }
 
     fn client(number: u16) -> Network {

@@ -107,10 +107,25 @@ async fn hashes_that_were_refused_are_counted() {
 
 #[tokio::test]
 async fn what_a_limit_refuses_is_counted_by_action() {
-    let app = TestApp::start().await;
-    assert_eq!(app.metrics().await.get(r#"rate_limit_refusals_total{action="log_in"}"#), None);
-    app.app.metrics.limited("log_in");
-    assert_eq!(app.metrics().await.get(r#"rate_limit_refusals_total{action="log_in"}"#), Some(1.0));
+    let app = TestApp::start_with(|config| {
+        config.rate_limit.sign_ups = 1;
+        config.rate_limit.failed_log_ins = 2;
+    })
+    .await;
+    let limited = async |action: &str| {
+        app.metrics().await.get(&format!(r#"rate_limit_refusals_total{{action="{action}"}}"#)).unwrap_or(0.0)
+    };
+    assert_eq!(limited("sign_up").await, 0.0);
+    app.sign_up("ada@example.com").await;
+    for _ in 0..2 {
+        app.post("/users").json(&sign_up_body("bea@example.com")).await.refused(429, "TooManyRequests");
+    }
+    for status in [401, 401, 429] {
+        app.post("/auth").basic("ada@example.com", "a guess").await.expect(status);
+    }
+    assert_eq!((limited("sign_up").await, limited("failed_log_in").await), (2.0, 1.0));
+    assert_eq!((limited("log_in").await, limited("guess_of_stranger").await), (0.0, 0.0));
+    assert_eq!(app.metrics().await.value(r#"refusals_total{code="TooManyRequests"}"#), 3.0);
 }
 
 #[tokio::test]
