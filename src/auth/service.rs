@@ -126,15 +126,16 @@ impl Auth {
         let refused = || Code::InvalidRefreshToken;
         let Signed { claims, is_expired } = self.tokens.verify(&refresh).ok_or_else(refused)?;
         let subject = claims.sub.parse().map_err(|()| refused())?;
-        draft.concerns(subject);
-        let Some(client_id) = claims.client_id.as_deref().filter(|_| claims.is_for(Audience::Refresh) && !is_expired)
-        else {
-            return Err(refused().into());
-        };
+        let client_id = claims.client_id.as_deref().filter(|_| claims.is_for(Audience::Refresh)).ok_or_else(refused)?;
         let key = self.client_keys.find(client_id).await?.filter(|key| key.user == subject);
-        let Some(key) = key.filter(|key| Some(key.generation) == claims.generation) else {
+        // The owner sees that somebody still has the token of a deleted key; of a deleted user nothing more is noted.
+        if key.is_some() || self.users.find(subject).await?.is_some() {
+            draft.concerns(subject);
+        }
+        let key = key.ok_or_else(refused)?;
+        if is_expired || Some(key.generation) != claims.generation {
             return Err(refused().into());
-        };
+        }
         if self.tokens.is_revoked(claims.jti).await? {
             return Err(refused().into());
         }

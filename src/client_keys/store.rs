@@ -77,7 +77,8 @@ pub async fn update_generation(connection: &mut PgConnection, user: UserId, id: 
     Ok(done.rows_affected() == 1)
 }
 
-/// Notes when keys were last used; a column each.
+/// Notes when keys were last used; a column each. Rows that somebody else is changing (or deleting) keep the older time:
+/// it is not worth a deadlock.
 pub async fn update_last_uses(
     connection: &mut PgConnection,
     ids: &[String],
@@ -85,7 +86,9 @@ pub async fn update_last_uses(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update client_keys set last_used_at = greatest(last_used_at, used.at)
-         from unnest($1::text[], $2::timestamptz[]) as used (id, at) where client_keys.id = used.id",
+         from unnest($1::text[], $2::timestamptz[]) as used (id, at)
+         where client_keys.id = used.id and client_keys.id in (
+             select id from client_keys where id = any($1) order by id for no key update skip locked)",
         ids,
         instants,
     )

@@ -73,7 +73,7 @@ impl Courier {
         // Noted even if the database has to come back for it: a mail of which nobody knows that it was sent leaves again.
         loop {
             match self.pulse.during(self.note(&due, &outcome)).await.flatten() {
-                Err(error) if error.code() == Code::DatabaseUnavailable => {
+                Err(error) if matches!(error.code(), Code::DatabaseUnavailable | Code::Overloaded) => {
                     tokio::time::sleep(RETRY_NOTE).await;
                     self.pulse.here().await;
                 }

@@ -19,6 +19,7 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/users", Action::SignUp),
     (Method::POST, "/users/{userId}/token", Action::Mail),
     (Method::POST, "/users/password-reset", Action::Mail),
+    (Method::PUT, "/users/me/email", Action::Mail),
     (Method::POST, "/auth/token", Action::TokenGrant),
 ];
 

@@ -97,7 +97,8 @@ pub async fn list(
     Ok(rows.into_iter().map(AccountToken::from).collect())
 }
 
-/// Notes when tokens were last used; a column each.
+/// Notes when tokens were last used; a column each. Rows that somebody else is changing (or deleting) keep the older time:
+/// it is not worth a deadlock.
 pub async fn update_last_uses(
     connection: &mut PgConnection,
     ids: &[Uuid],
@@ -105,7 +106,9 @@ pub async fn update_last_uses(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update account_tokens set last_used_at = greatest(last_used_at, used.at)
-         from unnest($1::uuid[], $2::timestamptz[]) as used (id, at) where account_tokens.id = used.id",
+         from unnest($1::uuid[], $2::timestamptz[]) as used (id, at)
+         where account_tokens.id = used.id and account_tokens.id in (
+             select id from account_tokens where id = any($1) order by id for no key update skip locked)",
         ids,
         instants,
     )

@@ -27,13 +27,17 @@ impl Users {
         let mut tx = self.pool.begin().await?;
         match store::find_holder(&mut tx, email.canonical()).await? {
             Some(owner) if owner.id != caller.id => {
-                // No other user's row is locked here: two who want each other's address must not wait for each other.
+                // The own row is not locked here: two who want each other's address must not wait for each other.
                 self.verification.withdraw(&mut tx, caller.id, Purpose::EmailChange).await?;
                 self.tell_owner(&mut tx, owner.id, origin).await?;
             }
             _ => {
                 // One wish of a user at a time, or two at once would both leave a token.
-                self.lock(&mut tx, caller.id).await?;
+                let user = store::find_for_update(&mut tx, caller.id).await?.ok_or(Code::TokenInvalid)?;
+                if user.token_version != caller.token_version {
+                    // The password was changed since it was checked: this wish came too late.
+                    return Err(Code::TokenInvalid.into());
+                }
                 let new = NewEmail { given: email.given().to_owned(), canonical: email.canonical().to_owned() };
                 let issued = self.verification.issue_for_email(&mut tx, caller.id, &new).await?;
                 let letter = Letter::EmailChange {
@@ -87,6 +91,10 @@ impl Users {
         let before = store::find_for_update(&mut tx, user.id).await?.ok_or_else(refused)?;
         if before.block_cause == Some(BlockCause::Admin) {
             return Err(Code::UserBlocked.into());
+        }
+        if before.activation_expires_at.is_some() {
+            // A Reset takes the account out of the hands that asked for this.
+            return Err(refused());
         }
         if !self.verification.consume(&mut tx, token, user.id, purpose).await? {
             return Err(refused());

@@ -1,6 +1,7 @@
 //! Which password opens the door, and how it is replaced.
 
 use chrono::TimeDelta;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Users, weak};
@@ -196,6 +197,15 @@ impl Users {
         Err(wrong_password(field))
     }
 
+    /// Voids what older mails could do. A new password ends what a thief began with the old one: another password, and
+    /// another e-mail, which would be the way to another password.
+    pub(super) async fn void_mails(&self, tx: &mut PgConnection, user: UserId) -> Result<()> {
+        for purpose in [Purpose::PasswordReset, Purpose::EmailChange] {
+            self.verification.withdraw(tx, user, purpose).await?;
+        }
+        Ok(())
+    }
+
     fn judge_new(&self, user: &User, old: &Password, new: &Password) -> Result<()> {
         if new.expose() == old.expose() {
             return Err(weak("newPassword", "it is the old password".into()));
@@ -225,8 +235,7 @@ impl Users {
             return Ok(None);
         };
         self.tokens.revoke_others(&mut tx, user.id, keep, version).await?;
-        // Whoever has an older mail must not undo this.
-        self.verification.withdraw(&mut tx, user.id, Purpose::PasswordReset).await?;
+        self.void_mails(&mut tx, user.id).await?;
         if let Some(notice) = notice {
             self.notify(&mut tx, user, notice).await?;
         }

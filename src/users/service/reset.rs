@@ -77,6 +77,7 @@ impl Users {
         if !self.verification.consume(&mut tx, token, user.id, purpose).await? {
             return Err(refused());
         }
+        self.void_mails(&mut tx, user.id).await?;
         let now = self.clock.now();
         let version = store::update_password(&mut tx, user.id, user.token_version, &hash, now).await?;
         self.tokens.revoke_others(&mut tx, user.id, None, version.ok_or_else(refused)?).await?;

@@ -150,6 +150,23 @@ async fn mails_to_the_old_address_open_nothing_after_the_change() {
 }
 
 #[tokio::test]
+async fn a_thief_who_asked_before_the_new_password_does_not_get_the_account_after_it() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.person("ada").await, app.person("bob").await);
+    for person in [&ada, &bob] {
+        app.change_email(&person.token, &format!("thief.of.{}", person.email), STRONG).await.expect(202);
+    }
+    let for_ada = app.mailed_token("thief.of.ada@example.com").await;
+    let for_bob = app.mailed_token("thief.of.bob@example.com").await;
+    app.change_password(&ada.token, STRONG, STRONGER).await.expect(200);
+    app.forget_password(&bob.email).await.expect(202);
+    let reset = app.mailed_token(&bob.email).await;
+    app.reset_password(&bob.id, &reset, STRONGER).await.expect(200);
+    app.confirm_email(&ada.id, &for_ada).await.refused(400, "InvalidToken");
+    app.confirm_email(&bob.id, &for_bob).await.refused(400, "InvalidToken");
+}
+
+#[tokio::test]
 async fn a_user_with_a_name_only_gets_an_address() {
     let app = TestApp::start().await;
     let ada = app.named("ada", AccessLevel::Authorized).await;
