@@ -34,6 +34,20 @@ async fn the_verification_mail_says_all_that_is_needed() {
     }
 }
 
+/// Developers read the files of the `file` transport with `sed`: the HTML part must not say it once more in the same way.
+#[tokio::test]
+async fn whoever_looks_for_the_token_in_the_file_of_a_mail_finds_it_once() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    app.deliver_mail().await;
+    let folder = std::fs::read_dir(app.config.data_dir.join("mail")).expect("the mail folder");
+    let file = folder.flatten().next().expect("a mail").path();
+    let raw = std::fs::read_to_string(file).expect("text");
+    for label in ["Token:", "User id:"] {
+        assert_eq!(raw.lines().filter(|line| line.starts_with(label)).count(), 1, "{raw}");
+    }
+}
+
 #[tokio::test]
 async fn the_mail_names_the_address_behind_the_proxy() {
     let app = behind_a_proxy().await;
