@@ -52,10 +52,14 @@ fn story(events: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_first_start_says_where_it_is() {
+async fn a_first_start_says_where_it_is_and_is_ready_at_once() {
     let place = Place::new();
-    // That it takes at most 3 s is measured where nothing else runs (`.ci/smoke`).
+    let began = Instant::now();
     let mut server = place.serve().await;
+    let took = began.elapsed();
+    println!("ready after {took:?}");
+    // The promise is 3 s for a release build on a machine of its own, which `.ci/smoke` holds.
+    assert!(took < Duration::from_secs(9), "{took:?}");
 
     let (greeting, address) = (server.greeting(), server.address);
     assert!(greeting.contains(&format!("http://{address},")), "{greeting}");
@@ -123,8 +127,7 @@ async fn a_server_that_is_told_to_stop_ends_in_order_and_takes_its_postgres_alon
     server.get("/").await.expect(200);
     let (code, took) = server.terminate().await;
     assert_eq!(code, Some(0), "{}", server.said());
-    // Five seconds on a machine of its own, and usually a tenth of that.
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(place.processes(), Vec::<i32>::new());
 }
 
@@ -136,8 +139,7 @@ async fn a_second_server_on_the_same_folder_is_refused_within_two_seconds() {
     let second = place.run(&["serve", "--listen", "127.0.0.1:0"]).await;
     let took = began.elapsed();
     second.complains(&["in use by a server (pid ", place.data_dir().to_str().expect("text"), "--data-dir"]);
-    // Two seconds on a machine of its own.
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     server.get("/").await.expect(200);
     server.terminate().await;
 }
