@@ -17,6 +17,7 @@ pub mod http;
 pub mod last_use;
 pub mod metrics;
 pub mod origin;
+pub mod pace;
 pub mod random;
 pub mod sealing;
 pub mod secret;

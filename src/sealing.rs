@@ -1,4 +1,5 @@
-//! What only the master key opens: signing keys at rest and the variables of queued mails.
+//! What only the master key opens: signing keys at rest and the variables of queued mails; and digests that nobody without
+//! it can compute.
 //!
 //! AES-256-GCM with a random nonce in front of the ciphertext. The associated data names the row a sealed value belongs
 //! to, so that nobody with write access to the database can move one sealed value into another row.
@@ -8,11 +9,18 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
 /// The 32-byte key of `server.master_key`, or of the file `master.key` in the data folder.
 #[derive(Clone)]
-pub struct MasterKey(Arc<RandomizedNonceKey>);
+pub struct MasterKey(Arc<Keys>);
+
+struct Keys {
+    sealing: RandomizedNonceKey,
+    /// A key of its own, derived: no two algorithms share one.
+    digests: hmac::Key,
+}
 
 impl MasterKey {
     /// Bytes of a master key.
@@ -41,7 +49,11 @@ impl MasterKey {
 
     /// A key from its bytes.
     pub fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Self {
-        Self(Arc::new(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes")))
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"bloq-accounts digests");
+        Self(Arc::new(Keys {
+            sealing: RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes"),
+            digests: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+        }))
     }
 
     /// Reads the key file of a data folder; `None` when there is none.
@@ -85,6 +97,7 @@ impl MasterKey {
         let mut sealed = plain.to_vec();
         let nonce = self
             .0
+            .sealing
             .seal_in_place_append_tag(Aad::from(place.as_bytes()), &mut sealed)
             .expect("AES-GCM seals whatever fits in memory");
         [nonce.as_ref().as_slice(), &sealed].concat()
@@ -100,10 +113,16 @@ impl MasterKey {
         };
         let nonce = Nonce::try_assume_unique_for_key(nonce).expect("the split made it the right length");
         let mut buffer = ciphertext.to_vec();
-        match self.0.open_in_place(nonce, Aad::from(place.as_bytes()), &mut buffer) {
+        match self.0.sealing.open_in_place(nonce, Aad::from(place.as_bytes()), &mut buffer) {
             Ok(plain) => Ok(plain.to_vec()),
             Err(_) => bail!("the master key does not open this value"),
         }
+    }
+
+    /// HMAC-SHA-256 of a text: equal for equal texts, and of no use to whoever would find the text by trying.
+    pub fn digest(&self, text: &str) -> [u8; 32] {
+        let tag = hmac::sign(&self.0.digests, text.as_bytes());
+        tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 }
 

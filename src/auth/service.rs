@@ -144,7 +144,7 @@ impl Auth {
         Ok(ClientTokens { access: self.tokens.issue_client_access(key.user, &key.id)?, refresh })
     }
 
-    /// The owner of a key, whose state is asked again at every grant (threats.md 26).
+    /// The owner of a key, whose state is asked again at every grant (docs/security.md row 26).
     async fn owner(&self, key: &ClientKey) -> Result<User> {
         let user = self.users.find(key.user).await?.ok_or(Code::InvalidClientCredentials)?;
         refuse_blocked(&user)?;

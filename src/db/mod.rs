@@ -124,6 +124,11 @@ impl From<sqlx::Error> for Error {
         match error {
             // All are in use: had the database gone away, its pulse would have told sooner.
             sqlx::Error::PoolTimedOut => Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) },
+            // Two transactions were in each other's way and this one gave in: the next try finds the way free.
+            sqlx::Error::Database(refusal) if refusal.code().is_some_and(|code| code == "40P01" || code == "40001") => {
+                tracing::warn!(%refusal, "a transaction was given up for another");
+                Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) }
+            }
             error if is_away(&error) => {
                 tracing::debug!(%error, "the database is away");
                 Self::database_unavailable()

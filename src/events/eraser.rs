@@ -12,9 +12,9 @@ use crate::worker::Worker;
 /// Events cleared by one statement.
 const BATCH: i64 = 5000;
 
-/// When to look, counted from the deletion. Once at once; soon again, because the request that deleted is an event itself
-/// and others may have been under way; and once more when no token of the user can be alive.
-const PASSES: [TimeDelta; 4] = [TimeDelta::zero(), TimeDelta::seconds(2), TimeDelta::minutes(1), TimeDelta::hours(13)];
+/// When to look, counted from the deletion. Once at once; and again, because events may have been on their way to the
+/// table. What is written later finds no such user, and is written without the person.
+const PASSES: [TimeDelta; 3] = [TimeDelta::zero(), TimeDelta::seconds(2), TimeDelta::minutes(1)];
 
 /// Requests that were under way at the deletion began no longer ago than this.
 const UNDER_WAY: TimeDelta = TimeDelta::minutes(1);

@@ -146,12 +146,14 @@ impl Events {
         }
     }
 
-    /// Notes in the transaction that deletes a user that the person has to go from the user's events, too. A worker does
-    /// it, in batches.
-    pub async fn forget(&self, connection: &mut PgConnection, user: UserId) -> Result<()> {
-        store::insert_erasure(connection, user, self.clock.now()).await?;
-        // A little early is no harm: the worker looks again.
-        self.forgotten.notify_one();
+    /// Notes in the transaction that deletes users that the persons have to go from their events, too. A worker does it,
+    /// in batches.
+    pub async fn forget(&self, connection: &mut PgConnection, users: &[UserId]) -> Result<()> {
+        if !users.is_empty() {
+            store::insert_erasures(connection, users, self.clock.now()).await?;
+            // A little early is no harm: the worker looks again.
+            self.forgotten.notify_one();
+        }
         Ok(())
     }
 

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{Event, first_id};
 use crate::users::UserId;
 
-/// Inserts many events in one statement. A row that is there already (its commit was not known) is brought to what the
+/// Inserts many events in one statement. Of a user who is deleted by now (a late event, or a request with a token that
+/// outlived its user) the row tells no more than those that were there before do once [`update_forgotten`] was done. A row that is there already (its commit was not known) is brought to what the
 /// client was told: by the later word, also when a connection that froze executes the earlier one last. No id may occur
 /// twice in `events`.
 pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) -> sqlx::Result<()> {
@@ -32,9 +33,15 @@ pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) 
     sqlx::query!(
         "insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
                              user_agent, request_id, service_data)
-         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[],
-                              $6::smallint[], $7::bigint[], $8::text[], $9::text[], $10::inet[],
-                              $11::text[], $12::text[], $13::jsonb[])
+         select event.id, event.user_id, service, started_at, ended_at, status, bytes_out, method, path,
+                case when is_known then ip end, case when is_known then user_agent end, request_id,
+                case when is_known then service_data end
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
+                     $7::bigint[], $8::text[], $9::text[], $10::inet[], $11::text[], $12::text[], $13::jsonb[])
+              as event (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent,
+                        request_id, service_data)
+         left join users on users.id = event.user_id
+         cross join lateral (select event.user_id is null or users.id is not null) as person (is_known)
          on conflict (user_id, id) do update
          set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out
          where events.ended_at <= excluded.ended_at",
@@ -137,9 +144,10 @@ impl EventRow {
     }
 }
 
-/// Notes that the events of this user have to lose the person.
-pub async fn insert_erasure(connection: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!("insert into erasures (user_id, deleted_at, next_at) values ($1, $2, $2)", user.0, now)
+/// Notes that the events of these users have to lose the person.
+pub async fn insert_erasures(connection: &mut PgConnection, users: &[UserId], now: DateTime<Utc>) -> sqlx::Result<()> {
+    let users: Vec<Uuid> = users.iter().map(|user| user.0).collect();
+    sqlx::query!("insert into erasures (user_id, deleted_at, next_at) select unnest($1::uuid[]), $2, $2", &users, now)
         .execute(connection)
         .await
         .map(drop)

@@ -116,7 +116,7 @@ pub async fn find(
 }
 
 /// Layer, inside the events: refuses a request whose origin a trusted proxy garbled. Guessing would let an attacker
-/// choose the address that limits and records see (threats.md 10).
+/// choose the address that limits and records see (docs/security.md row 10).
 pub async fn require(request: Request, next: Next) -> Response {
     if request.extensions().get::<ClientIp>().is_some_and(|client| client.is_doubtful) {
         let problem = Problem::new("X-Forwarded-For", "must be a list of IP addresses");

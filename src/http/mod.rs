@@ -8,7 +8,6 @@ pub mod extract;
 pub mod fields;
 pub mod metrics;
 pub mod openapi;
-pub mod pace;
 pub mod query;
 pub mod request_id;
 

@@ -1,9 +1,11 @@
 //! Takes due mails and sends them; tries again with growing pauses, and gives up visibly.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use uuid::Uuid;
 
 use super::store::{self, DueMail};
 use super::transport::{Refusal, Transport};
@@ -41,6 +43,9 @@ pub struct Courier {
     transport: Arc<Transport>,
     clock: Clock,
     metrics: Metrics,
+    /// What the couriers of this process have taken and not noted yet. After an outage that was longer than a lease,
+    /// nobody here must send again what only waits for its note.
+    in_hand: Arc<Mutex<HashSet<Uuid>>>,
 }
 
 impl Courier {
@@ -57,13 +62,15 @@ impl Courier {
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
-        Self { pool, pulse, mail, stationery: Arc::new(stationery), transport: Arc::new(transport), clock, metrics }
+        let (stationery, transport) = (Arc::new(stationery), Arc::new(transport));
+        Self { pool, pulse, mail, stationery, transport, clock, metrics, in_hand: Arc::default() }
     }
 
     /// Sends one due mail; `false` when none is due.
     pub async fn deliver_one(&self) -> Result<bool> {
         // No connection is held while a mail server thinks.
         let Some(due) = self.pulse.during(self.take()).await.flatten()? else { return Ok(false) };
+        let _in_hand = InHand::hold(&self.in_hand, due.id);
         let outcome = self.send(&due).await;
         self.metrics.mail(match &outcome {
             Ok(()) => MailOutcome::Sent,
@@ -84,7 +91,8 @@ impl Courier {
 
     async fn take(&self) -> Result<Option<DueMail>> {
         let now = self.clock.now();
-        Ok(store::mark_taken(&mut *self.pool.acquire().await?, now, now + LEASE).await?)
+        let in_hand: Vec<Uuid> = lock(&self.in_hand).iter().copied().collect();
+        Ok(store::mark_taken(&mut *self.pool.acquire().await?, &in_hand, now, now + LEASE).await?)
     }
 
     async fn note(&self, due: &DueMail, outcome: &Result<(), Refusal>) -> Result<()> {
@@ -98,11 +106,11 @@ impl Courier {
             Err(refusal) => {
                 let (reason, complaint) = (&refusal.told, one_line(&refusal.reason));
                 if is_last(due, refusal) {
-                    store::mark_failed(&mut connection, mail, now, &complaint).await?;
+                    store::mark_failed(&mut connection, mail, attempt, now, &complaint).await?;
                     tracing::error!(%mail, attempt, reason, "gave a mail up; `admin mail retry` tries it again");
                 } else {
                     let again = now + pause_after(attempt);
-                    store::mark_retry(&mut connection, mail, again, &complaint).await?;
+                    store::mark_retry(&mut connection, mail, attempt, again, &complaint).await?;
                     tracing::warn!(%mail, attempt, reason, %again, "could not send a mail yet");
                 }
             }
@@ -132,6 +140,26 @@ impl Worker for Courier {
     async fn woken(&self) {
         self.mail.queued.notified().await;
     }
+}
+
+/// A mail that a courier of this process holds, until this is dropped.
+struct InHand<'a>(&'a Mutex<HashSet<Uuid>>, Uuid);
+
+impl<'a> InHand<'a> {
+    fn hold(all: &'a Mutex<HashSet<Uuid>>, mail: Uuid) -> Self {
+        lock(all).insert(mail);
+        Self(all, mail)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        lock(self.0).remove(&self.1);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether nobody will try again by himself.

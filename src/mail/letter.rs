@@ -108,6 +108,13 @@ pub enum Letter {
         /// With which program.
         agent: Option<String>,
     },
+    /// The last mail: the account was deleted.
+    AccountDeleted {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+    },
 }
 
 /// A mail as text.
@@ -141,6 +148,7 @@ impl Letter {
             Self::PasswordChanged { .. } => ("password_changed", "Your password was changed"),
             Self::NewClientKey { .. } => ("new_client_key", "A client key was made for your account"),
             Self::NewLogIn { .. } => ("new_log_in", "A new log-in to your account"),
+            Self::AccountDeleted { .. } => ("account_deleted", "Your account was deleted"),
         }
     }
 }
@@ -179,6 +187,7 @@ impl Stationery {
             ("password_changed.txt", include_str!("templates/password_changed.txt")),
             ("new_client_key.txt", include_str!("templates/new_client_key.txt")),
             ("new_log_in.txt", include_str!("templates/new_log_in.txt")),
+            ("account_deleted.txt", include_str!("templates/account_deleted.txt")),
         ] {
             templates.add_template(name, text).with_context(|| format!("mail template {name}"))?;
         }

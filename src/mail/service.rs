@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::store::{self, NewMail};
 use super::{Letter, Queued, Unsent};
 use crate::clock::Clock;
-use crate::db::Pool;
-use crate::error::Result;
+use crate::db::{self, Pool};
+use crate::error::{Code, Result};
 use crate::metrics::Backlog;
 use crate::random::Random;
 use crate::sealing::MasterKey;
@@ -24,8 +24,17 @@ const RETRIED_AT_ONCE: i64 = 1000;
 /// How long rows of finished mails stay, for caps and for operators.
 const KEPT: TimeDelta = TimeDelta::days(7);
 
-/// Mails of one kind that one recipient gets at most within a period, whoever asks for them.
-const CAPS: [(usize, TimeDelta); 2] = [(3, TimeDelta::hours(1)), (10, TimeDelta::days(1))];
+/// So many mails within a period.
+type Cap = (usize, TimeDelta);
+
+/// Mails of one kind that one recipient gets at most, whoever asks for them.
+const CAPS: &[Cap] = &[(3, TimeDelta::hours(1)), (10, TimeDelta::days(1))];
+
+/// What tells only of strangers is not worth more.
+const CAPS_OF_STRANGERS: &[Cap] = &[(1, LONGEST_PERIOD)];
+
+/// The longest period of a cap.
+const LONGEST_PERIOD: TimeDelta = TimeDelta::days(1);
 
 /// The outbox.
 #[derive(Clone)]
@@ -60,30 +69,54 @@ impl Mail {
     }
 
     /// Queues a letter to `recipient`, an address stored with `user`; it leaves once the transaction is committed and
-    /// [`Mail::wake`] was called. `false` when the recipient got enough of this kind: then nothing is queued, and nobody
-    /// is told but the caller.
+    /// [`Mail::wake`] was called. A letter of no user outlives the one it is about. `false` when the recipient got enough
+    /// of this kind: then nothing is queued, and nobody is told but the caller.
+    ///
+    /// # Errors
+    /// `TokenInvalid` when the user was deleted meanwhile.
     pub async fn queue(
         &self,
         connection: &mut PgConnection,
-        user: UserId,
+        user: Option<UserId>,
         recipient: &str,
         letter: &Letter,
     ) -> Result<bool> {
-        let now = self.clock.now();
-        let template = letter.template();
-        // One at a time for a recipient, or a burst of requests would each count no mail.
-        store::lock_recipient(connection, recipient, template).await?;
-        for (most, period) in CAPS {
-            if store::count_since(connection, recipient, template, now - period).await? >= most {
-                tracing::debug!(template, "a recipient got enough mails of a kind");
-                return Ok(false);
-            }
+        if !self.count(connection, recipient, letter).await? {
+            return Ok(false);
         }
+        let now = self.clock.now();
         let id = self.random.uuid_v7(now);
         let variables = serde_json::to_vec(letter).context("a letter is plain data")?;
         let sealed_variables = self.master_key.seal(&place(id), &variables);
-        store::insert(connection, &NewMail { id, user_id: user, template, recipient, sealed_variables }, now).await?;
+        let mail = NewMail { id, user_id: user, template: letter.template(), recipient, sealed_variables };
+        let inserted = store::insert(connection, &mail, now).await;
+        db::on_constraint(inserted, &[("outbox_user_fkey", Code::TokenInvalid)])?;
         Ok(true)
+    }
+
+    /// Counts a letter against the caps of `recipient` without queueing it; `false` when there were enough. What was
+    /// counted is not forgotten with the user who caused it.
+    pub async fn count(&self, connection: &mut PgConnection, recipient: &str, letter: &Letter) -> Result<bool> {
+        let now = self.clock.now();
+        let template = letter.template();
+        let digest = self.master_key.digest(&format!("mail:{template}:{}", recipient.to_lowercase()));
+        let caps = caps(letter);
+        let is_allowed = async |connection: &mut PgConnection| -> Result<bool> {
+            let counted = store::list_counted(connection, &digest, now - LONGEST_PERIOD).await?;
+            let within = |period: TimeDelta| counted.iter().filter(|at| **at > now - period).count();
+            Ok(caps.iter().all(|(most, period)| within(*period) < *most))
+        };
+        // Asked before the lock as well: a crowd that is refused anyway shall not queue for it.
+        if is_allowed(connection).await? {
+            // One at a time for a recipient, or a burst of requests would each count no mail.
+            store::lock_counted(connection, &digest).await?;
+            if is_allowed(connection).await? {
+                store::insert_counted(connection, self.random.uuid_v7(now), &digest, now).await?;
+                return Ok(true);
+            }
+        }
+        tracing::debug!(template, "a recipient got enough mails of a kind");
+        Ok(false)
     }
 
     /// Tells the courier that a transaction with mails in it is committed. Without it they leave a little later.
@@ -91,18 +124,8 @@ impl Mail {
         self.queued.notify_one();
     }
 
-    /// Whether `user` was sent a letter like this within the last `period`.
-    pub async fn was_sent_within(
-        &self,
-        connection: &mut PgConnection,
-        user: UserId,
-        letter: &Letter,
-        period: TimeDelta,
-    ) -> Result<bool> {
-        Ok(store::find_since(connection, user, letter.template(), self.clock.now() - period).await?)
-    }
-
-    /// The mails of a user of the last week, oldest first.
+    /// The mails of a user of the last week, oldest first. Not those that ask whether an address can be had: that one was
+    /// sent would tell that nobody has it. The wish itself is a token of [`Verification`](crate::verification).
     pub async fn list(&self, user: UserId) -> Result<Vec<SentMail>> {
         Ok(store::list(&mut *self.pool.acquire().await?, user).await?)
     }
@@ -156,9 +179,19 @@ impl Mail {
         })
     }
 
-    /// Drops rows of mails that were finished a week ago. Returns how many, `at_most` a call.
+    /// Drops rows of mails that were finished a week ago, and what no cap counts any more. Returns how many, `at_most` a
+    /// call of each.
     pub async fn sweep(&self, at_most: i64) -> Result<u64> {
-        Ok(store::delete_done(&mut *self.pool.acquire().await?, self.clock.now() - KEPT, at_most).await?)
+        let (mut connection, now) = (self.pool.acquire().await?, self.clock.now());
+        let done = store::delete_done(&mut connection, now - KEPT, at_most).await?;
+        Ok(done + store::delete_counted(&mut connection, now - LONGEST_PERIOD, at_most).await?)
+    }
+}
+
+fn caps(letter: &Letter) -> &'static [Cap] {
+    match letter {
+        Letter::AddressTaken { .. } => CAPS_OF_STRANGERS,
+        _ => CAPS,
     }
 }
 

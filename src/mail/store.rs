@@ -9,7 +9,7 @@ use crate::users::UserId;
 
 pub struct NewMail<'a> {
     pub id: Uuid,
-    pub user_id: UserId,
+    pub user_id: Option<UserId>,
     pub template: &'static str,
     pub recipient: &'a str,
     pub sealed_variables: Vec<u8>,
@@ -41,7 +41,7 @@ pub async fn insert(connection: &mut PgConnection, mail: &NewMail<'_>, now: Date
         "insert into outbox (id, user_id, template, recipient, sealed_variables, created_at, next_attempt_at)
          values ($1, $2, $3, $4, $5, $6, $6)",
         mail.id,
-        mail.user_id.0,
+        mail.user_id.map(|user| user.0),
         mail.template,
         mail.recipient,
         mail.sealed_variables,
@@ -52,78 +52,80 @@ pub async fn insert(connection: &mut PgConnection, mail: &NewMail<'_>, now: Date
     .map(drop)
 }
 
-/// Makes everybody who mails this kind to this recipient wait until this transaction ends.
-pub async fn lock_recipient(connection: &mut PgConnection, recipient: &str, template: &str) -> sqlx::Result<()> {
+/// Makes everybody who counts against these caps wait until this transaction ends.
+pub async fn lock_counted(connection: &mut PgConnection, digest: &[u8; 32]) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('mail:' || encode($1, 'hex'), 0))", digest)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// When these caps were counted against after `since`; the newest, as many as any cap allows.
+pub async fn list_counted(
+    connection: &mut PgConnection,
+    digest: &[u8; 32],
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "select counted_at from mail_counts where digest = $1 and counted_at > $2 order by counted_at desc limit 10",
+        digest,
+        since,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+pub async fn insert_counted(
+    connection: &mut PgConnection,
+    id: Uuid,
+    digest: &[u8; 32],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!("insert into mail_counts (id, digest, counted_at) values ($1, $2, $3)", id, digest, now)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+pub async fn delete_counted(connection: &mut PgConnection, before: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
     sqlx::query!(
-        "select pg_advisory_xact_lock(hashtextextended('mail:' || $2 || ':' || lower($1), 0))",
-        recipient,
-        template
+        "delete from mail_counts where id in (select id from mail_counts where counted_at <= $1 limit $2)",
+        before,
+        at_most,
     )
     .execute(connection)
     .await
-    .map(drop)
+    .map(|done| done.rows_affected())
 }
 
-/// Mails of a template that a recipient got after `since`, in whatever case the address was written.
-pub async fn count_since(
-    connection: &mut PgConnection,
-    recipient: &str,
-    template: &str,
-    since: DateTime<Utc>,
-) -> sqlx::Result<usize> {
-    let mails = sqlx::query_scalar!(
-        r#"select count(*) as "mails!" from outbox where lower(recipient) = lower($1) and template = $2 and created_at > $3"#,
-        recipient,
-        template,
-        since,
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(usize::try_from(mails).unwrap_or(usize::MAX))
-}
-
-/// Whether the user got a mail of this template after `since`.
-pub async fn find_since(
-    connection: &mut PgConnection,
-    user: UserId,
-    template: &str,
-    since: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select from outbox where user_id = $1 and template = $2 and created_at > $3) as "found!""#,
-        user.0,
-        template,
-        since,
-    )
-    .fetch_one(connection)
-    .await
-}
-
-/// The mails of a user that are kept, oldest first.
+/// The mails of a user that are kept, oldest first, but those that ask whether an address can be had.
 pub async fn list(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<SentMail>> {
     sqlx::query_as!(
         SentMail,
-        "select template, recipient, created_at, sent_at, failed_at from outbox where user_id = $1 order by id",
+        "select template, recipient, created_at, sent_at, failed_at from outbox
+         where user_id = $1 and template <> 'email_change' order by id",
         user.0,
     )
     .fetch_all(connection)
     .await
 }
 
-/// Takes the mail that is due longest, and with it the sole right to send it until `lease_end`.
+/// Takes the mail that is due longest and not one of `but`, and with it the sole right to send it until `lease_end`.
 pub async fn mark_taken(
     connection: &mut PgConnection,
+    but: &[Uuid],
     now: DateTime<Utc>,
     lease_end: DateTime<Utc>,
 ) -> sqlx::Result<Option<DueMail>> {
     sqlx::query_as!(
         DueMail,
         "update outbox set attempts = attempts + 1, next_attempt_at = $2, taken_until = $2
-         where id = (select id from outbox where next_attempt_at <= $1
+         where id = (select id from outbox where next_attempt_at <= $1 and id <> all ($3)
                      order by next_attempt_at limit 1 for update skip locked)
          returning id, recipient, sealed_variables, created_at, attempts",
         now,
         lease_end,
+        but,
     )
     .fetch_optional(connection)
     .await
@@ -149,11 +151,13 @@ pub async fn list_waiting(connection: &mut PgConnection) -> sqlx::Result<Waiting
     .await
 }
 
+/// Keeps that a mail was sent, whoever else holds it by now. Of a mail that is no user's nothing is kept.
 pub async fn mark_sent(connection: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!(
-        "update outbox set sent_at = $2, next_attempt_at = null, taken_until = null, sealed_variables = null,
+        "with gone as (delete from outbox where id = $1 and user_id is null)
+         update outbox set sent_at = $2, next_attempt_at = null, taken_until = null, sealed_variables = null,
                            last_error = null
-         where id = $1",
+         where id = $1 and user_id is not null",
         id,
         now,
     )
@@ -162,10 +166,19 @@ pub async fn mark_sent(connection: &mut PgConnection, id: Uuid, now: DateTime<Ut
     .map(drop)
 }
 
-pub async fn mark_retry(connection: &mut PgConnection, id: Uuid, at: DateTime<Utc>, error: &str) -> sqlx::Result<()> {
+/// Lets a mail wait until `at`, if nobody took or sent it since `attempt`.
+pub async fn mark_retry(
+    connection: &mut PgConnection,
+    id: Uuid,
+    attempt: i32,
+    at: DateTime<Utc>,
+    error: &str,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "update outbox set next_attempt_at = $2, taken_until = null, last_error = $3 where id = $1",
+        "update outbox set next_attempt_at = $3, taken_until = null, last_error = $4
+         where id = $1 and attempts = $2 and sent_at is null",
         id,
+        attempt,
         at,
         error,
     )
@@ -174,11 +187,19 @@ pub async fn mark_retry(connection: &mut PgConnection, id: Uuid, at: DateTime<Ut
     .map(drop)
 }
 
-/// Gives a mail up. Its variables stay for [`mark_due`], until the row is swept.
-pub async fn mark_failed(connection: &mut PgConnection, id: Uuid, now: DateTime<Utc>, error: &str) -> sqlx::Result<()> {
+/// Gives a mail up, if nobody took or sent it since `attempt`. Its variables stay for [`mark_due`], until the row is swept.
+pub async fn mark_failed(
+    connection: &mut PgConnection,
+    id: Uuid,
+    attempt: i32,
+    now: DateTime<Utc>,
+    error: &str,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "update outbox set failed_at = $2, next_attempt_at = null, taken_until = null, last_error = $3 where id = $1",
+        "update outbox set failed_at = $3, next_attempt_at = null, taken_until = null, last_error = $4
+         where id = $1 and attempts = $2 and sent_at is null",
         id,
+        attempt,
         now,
         error,
     )

@@ -1,5 +1,5 @@
 //! What counts as one client: an IPv4 address, or an IPv6 network of /64, which one household or one rented server has
-//! to itself. A key on the whole IPv6 address would give everybody 2^64 identities (threats.md 11).
+//! to itself. A key on the whole IPv6 address would give everybody 2^64 identities (docs/security.md row 11).
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,7 +1,7 @@
 //! Wrong passwords: how many of them an account takes.
 //!
 //! Only failures count, and they count when they are known: any number of right passwords may be checked at the same
-//! time (threats.md 25). A crowd of guesses that was let in before the first of them was counted is not forgiven, though:
+//! time (docs/security.md row 25). A crowd of guesses let in before the first of them was counted is not forgiven, though:
 //! every failure is a debt that is paid off at the allowed rate, so the average holds over time.
 
 use std::collections::VecDeque;

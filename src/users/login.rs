@@ -1,5 +1,5 @@
 //! The names by which a user can be called: id, e-mail or login name. Made canonical once, at the edge, before any
-//! limit or lookup sees it (threats.md 3).
+//! limit or lookup sees it (docs/security.md row 3).
 
 use super::{EmailAddress, UserId};
 

@@ -134,7 +134,7 @@ impl Hasher {
     }
 
     /// Whether `password` is the one behind `stored`. Without a stored hash the same work is done on one that matches
-    /// nothing, so that an unknown user costs what a known one does (threats.md 1).
+    /// nothing, so that an unknown user costs what a known one does (docs/security.md row 1).
     pub async fn verify(&self, password: &Password, stored: Option<&PasswordHash>) -> Result<bool> {
         let decoy;
         let stored = match stored {

@@ -127,7 +127,8 @@ impl Notifications {
             | Letter::AddressTaken { .. }
             | Letter::PasswordReset { .. }
             | Letter::EmailChange { .. }
-            | Letter::EmailChangeAsked { .. } => true,
+            | Letter::EmailChangeAsked { .. }
+            | Letter::AccountDeleted { .. } => true,
         }
     }
 }

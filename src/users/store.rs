@@ -116,6 +116,12 @@ pub async fn find_for_update(connection: &mut PgConnection, id: UserId) -> sqlx:
     Ok(select_user!("where id = $1 for no key update", id.0).fetch_optional(connection).await?.map(User::from))
 }
 
+/// The user, who is not deleted before this transaction ends. Others may change the row: two who want each other's address
+/// do not wait for each other.
+pub async fn find_staying(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<User>> {
+    Ok(select_user!("where id = $1 for key share", id.0).fetch_optional(connection).await?.map(User::from))
+}
+
 /// The user who holds an e-mail.
 pub async fn find_holder(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<Option<User>> {
     let found = select_user!("where email_canonical = $1 and email_held", email_canonical);
@@ -195,37 +201,41 @@ pub async fn mark_email_verified(connection: &mut PgConnection, id: UserId, now:
     .map(drop)
 }
 
-/// Deletes the unproved sign-ups that claimed an address which now belongs to `winner`.
+/// Deletes the unproved sign-ups that claimed an address which now belongs to `winner`. Returns who they were.
 pub async fn delete_other_claimants(
     connection: &mut PgConnection,
     winner: UserId,
     email_canonical: &str,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "delete from users where email_canonical = $2 and id <> $1 and not email_held
-         and blocked_at is null and activation_expires_at is null",
+) -> sqlx::Result<Vec<UserId>> {
+    sqlx::query_scalar!(
+        r#"delete from users where email_canonical = $2 and id <> $1 and not email_held
+           and blocked_at is null and activation_expires_at is null
+           returning id as "id: UserId""#,
         winner.0,
         email_canonical,
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await
-    .map(drop)
 }
 
-/// Deletes sign-ups made before `before` that nobody proved.
-pub async fn delete_unproved(connection: &mut PgConnection, before: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
-    sqlx::query!(
-        "delete from users where id in (
+/// Deletes sign-ups made before `before` that nobody proved. Returns who they were.
+pub async fn delete_unproved(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+    at_most: i64,
+) -> sqlx::Result<Vec<UserId>> {
+    sqlx::query_scalar!(
+        r#"delete from users where id in (
              select id from users
              where email_canonical is not null and not email_held and created_at <= $1
                and blocked_at is null and activation_expires_at is null
-             limit $2 for update skip locked)",
+             limit $2 for update skip locked)
+         returning id as "id: UserId""#,
         before,
         at_most,
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await
-    .map(|done| done.rows_affected())
 }
 
 /// Writes what the user says about himself.

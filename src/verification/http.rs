@@ -14,7 +14,6 @@ use crate::events::Draft;
 use crate::http::error::ErrorBody;
 use crate::http::extract::PathFields;
 use crate::http::openapi::{Anywhere, TooManyRequests};
-use crate::http::pace;
 use crate::users::Users;
 
 /// The routes of this room.
@@ -87,7 +86,7 @@ async fn resend(
     draft: Draft,
     path: PathFields,
 ) -> Result<(StatusCode, Json<ResentResponse>)> {
-    pace::evenly(users.resend_proof(&path.user(), &draft)).await?;
+    users.resend_proof(&path.user(), &draft).await?;
     let message = "If this user has an e-mail to verify, a fresh token is on its way.";
     Ok((StatusCode::ACCEPTED, Json(ResentResponse { message })))
 }

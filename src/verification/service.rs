@@ -5,8 +5,8 @@ use sqlx::PgConnection;
 
 use super::{Purpose, store};
 use crate::clock::Clock;
-use crate::db::Pool;
-use crate::error::Result;
+use crate::db::{self, Pool};
+use crate::error::{Code, Result};
 use crate::random::Random;
 use crate::secret::PlainSecret;
 use crate::users::UserId;
@@ -103,7 +103,8 @@ impl Verification {
         let token = PlainSecret::new(self.random.uuid_v4().to_string());
         let end = now + purpose.lifetime();
         let expires_at = no_later_than.map_or(end, |latest| latest.min(end));
-        store::insert(connection, &token.hash(), user, purpose, email, now, expires_at).await?;
+        let inserted = store::insert(connection, &token.hash(), user, purpose, email, now, expires_at).await;
+        db::on_constraint(inserted, &[("one_time_tokens_user_fkey", Code::TokenInvalid)])?;
         Ok(Issued { token, expires_at })
     }
 

@@ -170,3 +170,20 @@ async fn a_verification_is_an_event_without_its_token() {
     let shown = format!("/users/{}/token/{{token}}", ada.id);
     assert_eq!(paths, ["/users", &shown, "/auth", "/users/{userId}/token"]);
 }
+
+#[tokio::test]
+async fn a_proof_and_the_sweep_do_not_wait_for_each_other() {
+    let app = TestApp::start().await;
+    let id = app.sign_up("ada@example.com").await;
+    let token = app.mailed_token("ada@example.com").await;
+    // As the sweep does it: the user first, and with the user the tokens.
+    let mut sweep = app.pool().begin().await.expect("a transaction");
+    sqlx::query("select from users for update").execute(&mut *sweep).await.expect("the row is locked");
+    let bury = async {
+        app.until_waiting(1).await;
+        sqlx::query("delete from users").execute(&mut *sweep).await.expect("no deadlock");
+        sweep.commit().await.expect("it is done");
+    };
+    let (answer, ()) = tokio::join!(app.verify(&id, &token).into_future(), bury);
+    answer.refused(400, "InvalidToken");
+}

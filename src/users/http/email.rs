@@ -10,7 +10,6 @@ use crate::events::Draft;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, JsonBody, PathFields};
 use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
-use crate::http::pace;
 use crate::origin::Origin;
 use crate::users::{EmailAddress, Users};
 
@@ -51,7 +50,7 @@ pub(super) async fn ask_for_email(
     let (Some(email), Some(password), true) = (&email, &password, body.is_fine()) else {
         return Err(body.into_error());
     };
-    pace::evenly(users.ask_for_email(&caller.user, email, password, &origin)).await?;
+    users.ask_for_email(&caller.user, email, password, &origin).await?;
     let message = "If this address can be had, a mail with a token is on its way to it.";
     Ok((StatusCode::ACCEPTED, Json(MailedResponse { message })))
 }

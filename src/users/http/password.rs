@@ -11,7 +11,6 @@ use crate::events::Draft;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, JsonBody, PathFields};
 use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
-use crate::http::pace;
 use crate::origin::Origin;
 use crate::users::{EmailAddress, User, Users};
 
@@ -137,7 +136,7 @@ pub(super) async fn ask_for_reset(
 ) -> Result<(StatusCode, Json<MailedResponse>)> {
     let email = body.required("email", EmailAddress::parse);
     let (Some(email), true) = (&email, body.is_fine()) else { return Err(body.into_error()) };
-    pace::evenly(users.ask_for_reset(email, &origin, &draft)).await?;
+    users.ask_for_reset(email, &origin, &draft).await?;
     let message = "If there is an active account with this address, a mail is on its way.";
     Ok((StatusCode::ACCEPTED, Json(MailedResponse { message })))
 }

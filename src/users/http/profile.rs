@@ -11,6 +11,7 @@ use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, JsonBody, MergePatch};
 use crate::http::fields::Fields;
 use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
+use crate::origin::Origin;
 use crate::users::{
     BillingAddress, BillingAddressChange, Country, DisplayName, EntityType, Notifications, NotificationsChange,
     ProfileChange, ShortText, Users,
@@ -145,10 +146,11 @@ struct DeleteRequest {
 pub(super) async fn delete_account(
     State(users): State<Users>,
     Caller(caller): Caller,
+    origin: Origin,
     JsonBody(mut body): JsonBody,
 ) -> Result<StatusCode> {
     let password = body.password("password");
     let (Some(password), true) = (&password, body.is_fine()) else { return Err(body.into_error()) };
-    users.delete(&caller.user, password).await?;
+    users.delete(&caller.user, password, &origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::events::Draft;
 use crate::http::extract::JsonBody;
 use crate::http::openapi::{Anywhere, BadJson, TooManyRequests};
-use crate::http::pace;
 use crate::origin::Origin;
 use crate::users::{BillingAddress, DisplayName, EmailAddress, EntityType, SignUp, Users};
 
@@ -73,6 +72,6 @@ pub(super) async fn sign_up(
         entity_type,
         billing_address,
     };
-    let user = pace::evenly(users.register(sign_up, origin, &draft)).await?;
+    let user = users.register(sign_up, origin, &draft).await?;
     Ok((StatusCode::CREATED, Json(user.into())))
 }

@@ -2,7 +2,10 @@
 
 use super::{Users, refuse_read_only};
 use crate::change::Change;
+use crate::clock::minute;
 use crate::error::{Code, Error, Result};
+use crate::mail::Letter;
+use crate::origin::Origin;
 use crate::users::password::Password;
 use crate::users::{EntityType, Notifications, ProfileChange, User, store};
 
@@ -25,7 +28,9 @@ impl Users {
 
     /// Deletes the account of a user who knows the password, with everything that belongs to it. The id stays in events
     /// as a pseudonym; what tells of the person is cleared there by a worker (decisions.md section 2).
-    pub async fn delete(&self, caller: &User, password: &Password) -> Result<()> {
+    ///
+    /// The address gets a last mail, which no switch holds back: there are no switches any more.
+    pub async fn delete(&self, caller: &User, password: &Password, origin: &Origin) -> Result<()> {
         refuse_read_only(caller)?;
         self.confirm_password(caller, "password", password).await?;
         let mut tx = self.pool.begin().await?;
@@ -36,9 +41,14 @@ impl Users {
             return Err(Error::from(Code::TokenInvalid));
         }
         self.refuse_last_admin(&mut tx, &user).await?;
-        self.events.forget(&mut tx, user.id).await?;
+        self.events.forget(&mut tx, &[user.id]).await?;
         store::delete(&mut tx, user.id).await?;
+        if let Some(mailbox) = user.proved_mailbox() {
+            let letter = Letter::AccountDeleted { at: minute(self.clock.now()), from: origin.from() };
+            self.mail.queue(&mut tx, None, &mailbox, &letter).await?;
+        }
         tx.commit().await?;
+        self.mail.wake();
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
 use crate::origin::Origin;
+use crate::pace::evenly;
 use crate::secret::PlainSecret;
 use crate::users::password::Password;
 use crate::users::{BlockCause, EmailAddress, Login, User, email, store};
@@ -15,6 +16,9 @@ use crate::verification::{NewEmail, Purpose};
 impl Users {
     /// Mails a token to the new address, and an announcement to the old one. A taken address is answered alike, and its
     /// owner is told (decisions.md section 2). A later wish voids an earlier one.
+    ///
+    /// A wish of which the old address is not told any more, because it was told of too many, is none: it goes nowhere and
+    /// voids nothing. That also bounds how many strangers one account may write to.
     pub async fn ask_for_email(
         &self,
         caller: &User,
@@ -24,40 +28,45 @@ impl Users {
     ) -> Result<()> {
         refuse_read_only(caller)?;
         self.confirm_password(caller, "password", password).await?;
+        evenly(self.mail_email_change(caller, email, origin)).await
+    }
+
+    async fn mail_email_change(&self, caller: &User, email: &EmailAddress, origin: &Origin) -> Result<()> {
+        let (at, from) = (minute(self.clock.now()), origin.from());
         let mut tx = self.pool.begin().await?;
+        // One wish of a user at a time, or two at once would both leave a token.
+        let user = store::find_for_update(&mut tx, caller.id).await?.ok_or(Code::TokenInvalid)?;
+        if user.token_version != caller.token_version {
+            // The password was changed since it was checked: this wish came too late.
+            return Err(Code::TokenInvalid.into());
+        }
+        // Whatever the caller can see is the same whether the address is taken or not: what the old mailbox gets, the
+        // token in the export, and that it takes the place of an earlier one. Of a taken address nobody learns it.
+        let new_email = email.given().to_owned();
+        let announcement = Letter::EmailChangeAsked { at: at.clone(), from: from.clone(), new_email };
+        let is_told = match user.proved_mailbox() {
+            Some(mailbox) => self.mail.queue(&mut tx, Some(user.id), &mailbox, &announcement).await?,
+            None => self.mail.count(&mut tx, &user.id.to_string(), &announcement).await?,
+        };
+        if !is_told {
+            return Ok(());
+        }
+        let new = NewEmail { given: email.given().to_owned(), canonical: email.canonical().to_owned() };
+        let issued = self.verification.issue_for_email(&mut tx, user.id, &new).await?;
         match store::find_holder(&mut tx, email.canonical()).await? {
-            Some(owner) if owner.id != caller.id => {
-                // The own row is not locked here: two who want each other's address must not wait for each other.
-                self.verification.withdraw(&mut tx, caller.id, Purpose::EmailChange).await?;
-                self.tell_owner(&mut tx, owner.id, origin).await?;
-            }
+            Some(owner) if owner.id != user.id => self.tell_owner(&mut tx, owner.id, origin).await?,
             _ => {
-                // One wish of a user at a time, or two at once would both leave a token.
-                let user = store::find_for_update(&mut tx, caller.id).await?.ok_or(Code::TokenInvalid)?;
-                if user.token_version != caller.token_version {
-                    // The password was changed since it was checked: this wish came too late.
-                    return Err(Code::TokenInvalid.into());
-                }
-                let new = NewEmail { given: email.given().to_owned(), canonical: email.canonical().to_owned() };
-                let issued = self.verification.issue_for_email(&mut tx, caller.id, &new).await?;
                 let letter = Letter::EmailChange {
-                    user_id: caller.id.to_string(),
+                    user_id: user.id.to_string(),
                     token: issued.token.expose().to_owned(),
-                    asked_at: minute(self.clock.now()),
-                    asked_from: origin.from(),
+                    asked_at: at,
+                    asked_from: from,
                     expires_at: minute(issued.expires_at),
                 };
                 let mailbox = email::mailbox(&new.given, &new.canonical);
-                self.mail.queue(&mut tx, caller.id, &mailbox, &letter).await?;
+                self.mail.queue(&mut tx, Some(user.id), &mailbox, &letter).await?;
             }
         }
-        // The same whether the address is taken or not: the old mailbox must not tell.
-        let letter = Letter::EmailChangeAsked {
-            at: minute(self.clock.now()),
-            from: origin.from(),
-            new_email: email.given().to_owned(),
-        };
-        self.notify(&mut tx, caller, &letter).await?;
         tx.commit().await?;
         self.mail.wake();
         Ok(())
@@ -106,7 +115,7 @@ impl Users {
         let now = self.clock.now();
         let updated = store::update_email(&mut tx, user.id, &new.given, &new.canonical, now).await;
         db::on_constraint(updated, &[("users_email_key", Code::InvalidToken)])?;
-        store::delete_other_claimants(&mut tx, user.id, &new.canonical).await?;
+        self.bury_other_claimants(&mut tx, user.id, &new.canonical).await?;
         // What was mailed to the old address opens nothing any more.
         self.verification.withdraw(&mut tx, user.id, Purpose::PasswordReset).await?;
         self.verification.withdraw(&mut tx, user.id, Purpose::EmailVerification).await?;

@@ -131,7 +131,11 @@ impl Users {
     /// Deletes sign-ups that nobody proved in time. Returns how many, `at_most` a call.
     pub async fn sweep(&self, at_most: i64) -> Result<u64> {
         let before = self.clock.now() - User::UNPROVED_LIFETIME;
-        Ok(store::delete_unproved(&mut *self.pool.acquire().await?, before, at_most).await?)
+        let mut tx = self.pool.begin().await?;
+        let dead = store::delete_unproved(&mut tx, before, at_most).await?;
+        self.events.forget(&mut tx, &dead).await?;
+        tx.commit().await?;
+        Ok(dead.len() as u64)
     }
 
     async fn find_by_login(&self, connection: &mut PgConnection, login: &Login) -> Result<Option<User>> {

@@ -13,7 +13,7 @@ impl Users {
     pub async fn notify(&self, tx: &mut PgConnection, user: &User, letter: &Letter) -> Result<()> {
         match user.proved_mailbox() {
             Some(mailbox) if user.notifications.want(letter) => {
-                self.mail.queue(tx, user.id, &mailbox, letter).await.map(drop)
+                self.mail.queue(tx, Some(user.id), &mailbox, letter).await.map(drop)
             }
             _ => Ok(()),
         }

@@ -23,7 +23,7 @@ impl Users {
     /// Who it is that logs in with this password, through whichever door.
     ///
     /// A wrong name, a wrong password and the right password of an unproved e-mail are one refusal after one hash;
-    /// what state a user is in is told only to the bearer of the right password (threats.md 2).
+    /// what state a user is in is told only to the bearer of the right password (docs/security.md row 2).
     pub async fn check_password(
         &self,
         login: &Login,

@@ -8,6 +8,7 @@ use crate::db;
 use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
+use crate::pace::evenly;
 use crate::secret::PlainSecret;
 use crate::users::{Login, User, UserId, email, store};
 use crate::verification::Purpose;
@@ -33,6 +34,8 @@ impl Users {
 
         let canonical = user.email_canonical.clone().ok_or_else(refused)?;
         store::lock_email(&mut tx, &canonical).await?;
+        // The user before the token, as whoever deletes a user does it.
+        store::find_for_update(&mut tx, user.id).await?.ok_or_else(refused)?;
         if !self.verification.consume(&mut tx, token, user.id, Purpose::EmailVerification).await? {
             // Somebody was faster: with this very token, or by proving the same address for another sign-up.
             let claim = self.verification.find(&mut tx, token, Purpose::EmailVerification).await?;
@@ -72,15 +75,32 @@ impl Users {
         }
         let proved = store::mark_email_verified(tx, id, self.clock.now()).await;
         db::on_constraint(proved, &[("users_email_key", Code::EmailTaken)])?;
-        Ok(store::delete_other_claimants(tx, id, canonical).await?)
+        self.bury_other_claimants(tx, id, canonical).await
+    }
+
+    /// Deletes the sign-ups that claimed an address which now belongs to `winner`.
+    pub(super) async fn bury_other_claimants(
+        &self,
+        tx: &mut PgConnection,
+        winner: UserId,
+        canonical: &str,
+    ) -> Result<()> {
+        let dead = store::delete_other_claimants(tx, winner, canonical).await?;
+        self.events.forget(tx, &dead).await
     }
 
     /// Sends a fresh verification mail to the user whom `login` names, if there is one who can use it. Says nothing
     /// about that.
     pub async fn resend_proof(&self, login: &Login, draft: &Draft) -> Result<()> {
+        evenly(self.ask_again_for_proof(login, draft)).await
+    }
+
+    async fn ask_again_for_proof(&self, login: &Login, draft: &Draft) -> Result<()> {
         let mut tx = self.pool.begin().await?;
         let Some(user) = self.find_by_login(&mut tx, login).await? else { return Ok(()) };
         draft.concerns(user.id);
+        // As it is now that nobody else changes it: it may have been proved, or have died, meanwhile.
+        let Some(user) = store::find_for_update(&mut tx, user.id).await? else { return Ok(()) };
         let is_due = !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now());
         // Without its mail the token is worth nothing: both or none.
         if is_due && self.ask_for_proof(&mut tx, &user).await? {
@@ -103,6 +123,6 @@ impl Users {
             signed_up_from: user.signed_up_from.map(|address| address.to_string()),
             expires_at: minute(issued.expires_at),
         };
-        self.mail.queue(tx, user.id, &email::mailbox(given, canonical), &letter).await
+        self.mail.queue(tx, Some(user.id), &email::mailbox(given, canonical), &letter).await
     }
 }

@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
 use crate::origin::Origin;
+use crate::pace::evenly;
 use crate::secret::PlainSecret;
 use crate::users::password::Password;
 use crate::users::{BlockCause, EmailAddress, Login, State, User, store};
@@ -15,9 +16,17 @@ impl Users {
     /// Mails a token for a new password to the holder of this address, if there is one who may use it: not to a blocked
     /// user, to one after a Reset, or to an unproved sign-up. Says nothing about that.
     pub async fn ask_for_reset(&self, email: &EmailAddress, origin: &Origin, draft: &Draft) -> Result<()> {
+        evenly(self.mail_reset(email, origin, draft)).await
+    }
+
+    async fn mail_reset(&self, email: &EmailAddress, origin: &Origin, draft: &Draft) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        let Some(user) = store::find_holder(&mut tx, email.canonical()).await? else { return Ok(()) };
-        draft.concerns(user.id);
+        let Some(holder) = store::find_holder(&mut tx, email.canonical()).await? else { return Ok(()) };
+        draft.concerns(holder.id);
+        // As it is now that nobody else changes it: a token must not travel to an address that was just given up, nor
+        // outlive a password that was just changed.
+        let user = store::find_for_update(&mut tx, holder.id).await?;
+        let Some(user) = user.filter(|user| user.email_canonical == holder.email_canonical) else { return Ok(()) };
         let (Some(mailbox), State::Active) = (user.proved_mailbox(), user.state()) else { return Ok(()) };
         let issued = self.verification.issue(&mut tx, user.id, Purpose::PasswordReset, None).await?;
         let letter = Letter::PasswordReset {
@@ -28,7 +37,7 @@ impl Users {
             expires_at: minute(issued.expires_at),
         };
         // Without its mail the token is worth nothing: both or none.
-        if self.mail.queue(&mut tx, user.id, &mailbox, &letter).await? {
+        if self.mail.queue(&mut tx, Some(user.id), &mailbox, &letter).await? {
             // Doubt would tell whether there is such a user. Asking once more harms nobody.
             tx.commit_aside().await?;
             self.mail.wake();

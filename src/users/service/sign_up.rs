@@ -10,6 +10,7 @@ use crate::error::{Code, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
 use crate::origin::Origin;
+use crate::pace::evenly;
 use crate::users::password::Password;
 use crate::users::{AccessLevel, BillingAddress, DisplayName, EmailAddress, EntityType, LoginName, User, UserId};
 use crate::users::{email, store};
@@ -19,9 +20,6 @@ const ACTIVATION_PASSWORD_LENGTH: usize = 16;
 
 /// Life of an activation password.
 const ACTIVATION_LIFETIME: TimeDelta = TimeDelta::days(7);
-
-/// How often the owner of an address is told that somebody tried to use it.
-const TAKEN_NOTICE_PAUSE: TimeDelta = TimeDelta::days(1);
 
 /// What a person gives to sign up.
 pub struct SignUp {
@@ -73,27 +71,32 @@ impl Users {
             ..User::new(UserId(self.random.uuid_v4()), password_hash, self.clock.now())
         };
 
+        evenly(self.store_sign_up(&user, &sign_up.email, &origin, draft)).await?;
+        Ok(user)
+    }
+
+    async fn store_sign_up(&self, user: &User, email: &EmailAddress, origin: &Origin, draft: &Draft) -> Result<()> {
         let mut tx = self.pool.begin().await?;
         // A proof of this address that is under way decides first, and this sign-up sees what it decided.
-        store::lock_email(&mut tx, sign_up.email.canonical()).await?;
-        match store::find_holder(&mut tx, sign_up.email.canonical()).await? {
+        store::lock_email(&mut tx, email.canonical()).await?;
+        match store::find_holder(&mut tx, email.canonical()).await? {
             None => {
-                store::insert(&mut tx, &user).await?;
-                if !self.ask_for_proof(&mut tx, &user).await? {
+                store::insert(&mut tx, user).await?;
+                if !self.ask_for_proof(&mut tx, user).await? {
                     // Nobody could ever prove it: it is stored nowhere, and the answer is the same.
                     tx.rollback().await?;
-                    return Ok(user);
+                    return Ok(());
                 }
                 draft.concerns(user.id);
             }
             Some(owner) => {
-                self.tell_owner(&mut tx, owner.id, &origin).await?;
+                self.tell_owner(&mut tx, owner.id, origin).await?;
                 draft.concerns(owner.id);
             }
         }
         tx.commit().await?;
         self.mail.wake();
-        Ok(user)
+        Ok(())
     }
 
     /// Makes a user for an administrator; answers the activation password when none was given.
@@ -139,15 +142,11 @@ impl Users {
         Ok((user, activation))
     }
 
-    /// Tells the owner of an address that somebody else tried to use it; at most once a day.
+    /// Tells the owner of an address that somebody else tried to use it; at most once a day, by the caps on such mails.
     pub(super) async fn tell_owner(&self, tx: &mut PgConnection, owner: UserId, origin: &Origin) -> Result<()> {
         let letter = Letter::AddressTaken { signed_up_at: minute(self.clock.now()), signed_up_from: origin.from() };
-        // The lock makes "at most one a day" true for strangers who try at the same moment, too.
-        let Some(owner) = store::find_for_update(tx, owner).await? else { return Ok(()) };
+        let Some(owner) = store::find_staying(tx, owner).await? else { return Ok(()) };
         let (Some(given), Some(canonical)) = (&owner.email, &owner.email_canonical) else { return Ok(()) };
-        if self.mail.was_sent_within(tx, owner.id, &letter, TAKEN_NOTICE_PAUSE).await? {
-            return Ok(());
-        }
-        self.mail.queue(tx, owner.id, &email::mailbox(given, canonical), &letter).await.map(drop)
+        self.mail.queue(tx, Some(owner.id), &email::mailbox(given, canonical), &letter).await.map(drop)
     }
 }

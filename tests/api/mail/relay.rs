@@ -155,3 +155,36 @@ async fn a_slow_recipient_does_not_hold_up_the_mail_of_others() {
     };
     tokio::join!(app.deliver_mail(), others);
 }
+
+#[tokio::test]
+async fn a_mail_that_waits_for_its_note_longer_than_its_lease_is_not_sent_again() {
+    let relay = Relay::open().await;
+    let app = relay.app("").await;
+    app.sign_up("ada@example.com").await;
+    let meanwhile = async {
+        let (stream, _) = relay.0.accept().await.expect("the courier");
+        app.advance(TimeDelta::minutes(6));
+        assert_eq!(app.deliver_mail().await, 0, "somebody here still holds it");
+        drop(stream);
+    };
+    let (tried, ()) = tokio::join!(app.deliver_mail(), meanwhile);
+    assert_eq!((tried, only_mail(&app).await.state), (1, State::Waiting));
+}
+
+#[tokio::test]
+async fn what_a_slow_courier_says_late_does_not_unsend_a_mail() {
+    let relay = Relay::open().await;
+    let app = relay.app("").await;
+    app.sign_up("ada@example.com").await;
+    let replica = app.replica().await;
+    let meanwhile = async {
+        let (stream, _) = relay.0.accept().await.expect("the courier");
+        app.advance(TimeDelta::minutes(6));
+        // Another server takes over what seems to be left behind.
+        let (sent, ()) = tokio::join!(replica.deliver_mail(), relay.talk(friendly));
+        assert_eq!(sent, 1);
+        drop(stream);
+    };
+    let (tried, ()) = tokio::join!(app.deliver_mail(), meanwhile);
+    assert_eq!((tried, only_mail(&app).await.state), (1, State::Sent));
+}

@@ -97,3 +97,26 @@ async fn a_crowd_of_wrong_passwords_keeps_no_owner_out() {
     let answers = together(calls).await;
     assert_eq!((count(&answers, 200), count(&answers, 401)), (10, 20));
 }
+
+#[tokio::test]
+async fn what_a_person_sees_of_a_wish_for_an_address_does_not_tell_whether_it_is_taken() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.person("ada").await, app.person("bob").await);
+    let look = async |address: &str| {
+        app.change_email(&ada.token, address, STRONG).await.expect(202);
+        app.deliver_mail().await;
+        let export = app.get("/users/me/export").bearer(&ada.token).await.expect(200).json();
+        let newest = |list: &str| {
+            let mut item = export[list].as_array().and_then(|items| items.last()).cloned().expect("an item");
+            let item = item.as_object_mut().expect("an object");
+            item.remove("email");
+            item.values().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let counts = ["oneTimeTokens", "mails"].map(|list| export[list].as_array().map(Vec::len));
+        (counts, newest("oneTimeTokens"), newest("mails"), app.mailbox().last_to(&ada.email).subject)
+    };
+    let (free, taken) = (look("free@example.com").await, look(&bob.email).await);
+    assert_eq!(free.0[0], taken.0[0], "one wish at a time");
+    assert_eq!(free.0[1].map(|mails| mails + 1), taken.0[1], "an announcement each");
+    assert_eq!((free.1, free.2, free.3), (taken.1, taken.2, taken.3));
+}

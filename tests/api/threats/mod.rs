@@ -6,5 +6,6 @@ mod enumeration;
 mod floods;
 mod forged_tokens;
 mod headers;
+mod mail_bombs;
 mod races;
 mod secrets;

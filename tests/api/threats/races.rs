@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use crate::harness::{TestApp, sign_up_body};
+use crate::harness::{STRONG, TestApp, sign_up_body};
 
 /// decisions.md section 1: "end every *other*" token; the one that was used stays good, at every moment.
 #[tokio::test]
@@ -47,4 +47,21 @@ async fn a_sign_up_that_meets_the_proof_of_its_email_does_not_outlive_it() {
     answer.expect("an answer").expect(200);
     stranger.await.expect("an answer").expect(201);
     assert_eq!(app.count("select count(*) from users").await, 1, "one user with a proved address");
+}
+
+#[tokio::test]
+async fn of_two_who_wait_for_each_other_one_is_told_to_come_again() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let mut other = app.pool().begin().await.expect("a transaction");
+    sqlx::query("select from users for update").execute(&mut *other).await.expect("the row is locked");
+    let other = async {
+        app.until_waiting(1).await;
+        let lock = "select pg_advisory_xact_lock(hashtextextended('administrators', 0))";
+        sqlx::query(lock).execute(&mut *other).await.expect("who came first gives in");
+        other.rollback().await.expect("nothing happened");
+    };
+    let (answer, ()) = tokio::join!(app.leave(&ada.token, STRONG).into_future(), other);
+    assert_eq!(answer.refused(503, "Overloaded").header("retry-after"), "1");
+    app.leave(&ada.token, STRONG).await.expect(204);
 }

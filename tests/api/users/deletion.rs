@@ -16,6 +16,10 @@ async fn a_person_leaves_and_takes_everything_along() {
     app.forget_password(&ada.email).await.expect(202);
     let answer = app.leave(&ada.token, STRONG).await.expect(204);
     assert_eq!(answer.text, "");
+    app.deliver_mail().await;
+    let last = app.mailbox().last_to(&ada.email);
+    assert_eq!(last.subject, "Your account was deleted");
+    assert!(last.text.contains("from 127.0.0.1"), "{}", last.text);
 
     app.me(&ada.token).await.refused(401, "TokenInvalid");
     app.post("/auth").basic(&ada.email, STRONG).await.refused(401, "InvalidCredentials");
@@ -73,18 +77,38 @@ async fn the_events_stay_and_the_person_goes_from_them() {
 }
 
 #[tokio::test]
-async fn later_requests_with_a_dead_persons_token_are_cleared_as_well() {
+async fn later_requests_with_a_dead_persons_token_leave_no_trace_of_the_person() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
     app.leave(&ada.token, STRONG).await.expect(204);
-    app.erase().await;
-    app.advance(TimeDelta::hours(11));
-    app.me(&ada.token).await.refused(401, "TokenInvalid");
-    app.erase().await;
-    app.advance(TimeDelta::hours(2));
-    app.erase().await;
-    assert_eq!(app.count("select count(*) from events where user_id is not null and ip is not null").await, 0);
+    for pause in [TimeDelta::zero(), TimeDelta::seconds(2), TimeDelta::minutes(1)] {
+        app.advance(pause);
+        app.erase().await;
+    }
     assert_eq!(app.count("select count(*) from erasures").await, 0, "there is nothing left to do");
+    app.me(&ada.token).await.refused(401, "TokenInvalid");
+    app.advance(TimeDelta::days(100));
+    app.me(&ada.token).await.refused(401, "TokenExpired");
+    let telling =
+        "select count(*) from events where user_id is not null and (ip is not null or user_agent is not null)";
+    assert_eq!(app.count(telling).await, 0);
+    assert_eq!(app.count("select count(*) from events where user_id is not null and status = 401").await, 2);
+}
+
+#[tokio::test]
+async fn sign_ups_that_die_leave_no_trace_of_a_person_either() {
+    let app = TestApp::start().await;
+    app.sign_up("late@example.com").await;
+    app.sign_up("ada@example.com").await;
+    // The first of two claimants dies at once, the late one in the sweep.
+    app.person("ada").await;
+    app.advance(TimeDelta::hours(48));
+    app.sweep().await;
+    assert_eq!(app.count("select count(*) from erasures").await, 2);
+    app.erase().await;
+    let telling = "select count(*) from events where user_id <> (select id from users) and ip is not null";
+    assert_eq!(app.count(telling).await, 0);
+    assert_eq!(app.count("select count(*) from events where ip is not null").await, 3, "of the one who stays");
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn a_taken_address_gets_the_same_answer_and_its_owner_a_mail() {
         "Your e-mail address is about to change",
         "as for a free one"
     );
-    assert_eq!(app.count("select count(*) from one_time_tokens where purpose = 'email_change'").await, 0);
+    assert_eq!(app.mailbox().to(&bob.email).len(), 2, "and no token");
     let free = app.change_email(&ada.token, NEW, STRONG).await.expect(202);
     assert_eq!(taken.text, free.text);
 }
@@ -197,4 +197,46 @@ async fn the_event_of_a_confirmation_is_the_users_and_shows_no_token() {
     let answer = app.confirm_email(&ada.id, &token).await.expect(200);
     assert_eq!(app.owner_of(&answer).await, Some(ada.id.clone()));
     assert_eq!(app.row_of(&answer).await["path"], json!(format!("/users/{}/email/{{token}}", ada.id)));
+}
+
+#[tokio::test]
+async fn a_wish_of_somebody_who_is_being_deleted_is_none() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.person("ada").await, app.person("bob").await);
+    for address in [&bob.email, NEW] {
+        let mut leaving = app.pool().begin().await.expect("a transaction");
+        sqlx::query("select from users where email like 'ada%' for update")
+            .execute(&mut *leaving)
+            .await
+            .expect("the row is locked");
+        let leave = async {
+            app.until_waiting(1).await;
+            if address == NEW {
+                sqlx::query("delete from users where email like 'ada%'")
+                    .execute(&mut *leaving)
+                    .await
+                    .expect("she goes");
+            }
+            leaving.commit().await.expect("it is done");
+        };
+        let (answer, ()) = tokio::join!(app.change_email(&ada.token, address, STRONG).into_future(), leave);
+        match address == NEW {
+            true => answer.refused(401, "TokenInvalid"),
+            false => answer.expect(202),
+        };
+    }
+}
+
+#[tokio::test]
+async fn a_taken_address_whose_owner_is_being_deleted_is_no_trouble() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.person("ada").await, app.person("bob").await);
+    let mut leaving = app.pool().begin().await.expect("a transaction");
+    sqlx::query("delete from users where email like 'bob%'").execute(&mut *leaving).await.expect("he goes");
+    let leave = async {
+        app.until_waiting(1).await;
+        leaving.commit().await.expect("it is done");
+    };
+    let (answer, ()) = tokio::join!(app.change_email(&ada.token, &bob.email, STRONG).into_future(), leave);
+    answer.expect(202);
 }

@@ -186,3 +186,40 @@ async fn a_user_with_a_name_only_has_nothing_to_reset() {
     app.named("ada", AccessLevel::Authorized).await;
     app.post("/users/password-reset").json(&json!({"email": "ada"})).await.refused(400, "ValidationFailed");
 }
+
+#[tokio::test]
+async fn no_token_travels_to_an_address_that_was_just_given_up() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.deliver_mail().await;
+    let mut moving = app.pool().begin().await.expect("a transaction");
+    sqlx::query("update users set email = 'new@example.com', email_canonical = 'new@example.com'")
+        .execute(&mut *moving)
+        .await
+        .expect("she moves");
+    let moves = async {
+        app.until_waiting(1).await;
+        moving.commit().await.expect("she has moved");
+    };
+    let (answer, ()) = tokio::join!(app.forget_password(&ada.email).into_future(), moves);
+    answer.expect(202);
+    assert_eq!(app.deliver_mail().await, 0);
+    assert_eq!(app.count("select count(*) from one_time_tokens where purpose = 'password_reset'").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_is_being_deleted_gets_no_token() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    let mut leaving = app.pool().begin().await.expect("a transaction");
+    sqlx::query("delete from users").execute(&mut *leaving).await.expect("she goes");
+    let leave = async {
+        app.until_waiting(2).await;
+        leaving.commit().await.expect("it is done");
+    };
+    let reset = app.forget_password(&ada.email);
+    let resent = app.post("/users/ada@example.com/token");
+    let (reset, resent, ()) = tokio::join!(reset.into_future(), resent.into_future(), leave);
+    reset.expect(202);
+    resent.expect(202);
+}
