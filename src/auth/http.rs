@@ -79,6 +79,7 @@ async fn log_out(State(auth): State<Auth>, Caller(caller): Caller) -> Result<Sta
 
 /// Client keys, or a refresh token.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct GrantRequest {
@@ -134,10 +135,12 @@ async fn grant(
     JsonBody(mut body): JsonBody,
 ) -> Result<SecretJson<GrantResponse>> {
     let text = |text: &str| Ok(text.to_owned());
+    // Hex digits have no case.
+    let id = |text: &str| Ok(text.to_ascii_lowercase());
     let secret = |text: &str| Ok(PlainSecret::new(text));
     let tokens = match body.required("grantType", text).as_deref() {
         Some("clientCredentials") => {
-            let (id, secret) = (body.required("clientId", text), body.required("clientSecret", secret));
+            let (id, secret) = (body.required("clientId", id), body.required("clientSecret", secret));
             let (Some(id), Some(secret), true) = (id, secret, body.is_fine()) else { return Err(body.into_error()) };
             auth.grant_by_keys(&id, &secret, &draft).await?
         }

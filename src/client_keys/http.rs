@@ -75,10 +75,11 @@ impl From<ClientKey> for ClientKeyView {
 
 /// What to call a key.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct ClientKeyRequest {
-    #[schema(example = "build server", max_length = 200)]
+    #[schema(example = "build server", min_length = 1, max_length = 200)]
     label: Option<String>,
 }
 

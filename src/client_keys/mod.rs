@@ -45,6 +45,17 @@ pub struct NewClientKey {
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
+/// A creation that can be repeated for ten minutes, without its answer.
+#[derive(Clone, Debug)]
+pub struct KeptCreation {
+    /// The `Idempotency-Key`, as the client chose it.
+    pub idempotency_key: String,
+    /// The client key that was made.
+    pub client_key_id: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
 /// A key that was just made, with its secret.
 #[derive(Clone, Debug)]
 pub struct WithSecret {

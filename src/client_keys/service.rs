@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::replay::{self, IdempotencyKey};
-use super::{ClientKey, NewClientKey, WithSecret, store};
+use super::{ClientKey, KeptCreation, NewClientKey, WithSecret, store};
 use crate::change::Change;
 use crate::clock::{Clock, minute};
 use crate::db::Pool;
@@ -116,6 +116,11 @@ impl ClientKeys {
     /// The keys of a user, newest first.
     pub async fn list(&self, user: UserId) -> Result<Vec<ClientKey>> {
         Ok(store::list(&mut *self.pool.acquire().await?, user).await?)
+    }
+
+    /// The creations of a user that can be repeated, oldest first.
+    pub async fn list_repeatable(&self, user: UserId) -> Result<Vec<KeptCreation>> {
+        Ok(store::list_answers(&mut *self.pool.acquire().await?, user).await?)
     }
 
     /// Changes what the owner calls a key.

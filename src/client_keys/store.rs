@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::ClientKey;
+use super::{ClientKey, KeptCreation};
 use crate::secret::HashedSecret;
 use crate::users::UserId;
 
@@ -171,6 +171,18 @@ pub async fn delete_answer_before(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// The answers that are kept for a user, oldest first, without what they say.
+pub async fn list_answers(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<KeptCreation>> {
+    sqlx::query_as!(
+        KeptCreation,
+        "select idempotency_key, client_key_id, created_at from idempotency_keys where user_id = $1
+         order by created_at, idempotency_key",
+        user.0,
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Deletes answers made at `before` or earlier.

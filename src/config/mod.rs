@@ -208,6 +208,8 @@ pub struct RateLimit {
     pub mails: u32,
     /// Grants of client tokens a minute to one client address.
     pub token_grants: u32,
+    /// Passwords given again with a live token, a minute from one address, right or wrong.
+    pub confirmations: u32,
     /// Failed log-ins a minute to one account from one client address.
     pub failed_log_ins: u32,
     /// Wrong passwords a minute of one user who is logged in.

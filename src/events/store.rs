@@ -34,7 +34,8 @@ pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) 
         "insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
                              user_agent, request_id, service_data)
          select event.id, event.user_id, service, started_at, ended_at, status, bytes_out, method, path,
-                case when is_known then ip end, case when is_known then user_agent end, request_id,
+                case when is_known then ip end, case when is_known then user_agent end,
+                case when is_known then request_id else '-' end,
                 case when is_known then service_data end
          from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
                      $7::bigint[], $8::text[], $9::text[], $10::inet[], $11::text[], $12::text[], $13::jsonb[])
@@ -213,7 +214,7 @@ pub async fn update_forgotten(
         r#"with batch as (
                select id from events where user_id = $1 and id > $2 order by id limit $3
            ), cleared as (
-               update events set ip = null, user_agent = null, service_data = null,
+               update events set ip = null, user_agent = null, service_data = null, request_id = '-',
                    path = regexp_replace(
                        path, '^/users/(?!me(?:/|$)|password-reset$|user-[0-9a-f-]{36}(?:/|$))[^/]+', '/users/{userId}', 'i')
                from batch where events.user_id = $1 and events.id = batch.id

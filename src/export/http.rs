@@ -37,9 +37,11 @@ pub fn router() -> OpenApiRouter<App> {
 struct ExportView {
     profile: ProfileView,
     account: AccountView,
-    /// Live ones, newest first.
+    /// Live ones, the newest 1,000.
     account_tokens: Vec<TokenView>,
     client_keys: Vec<ClientKeyView>,
+    /// Of the last ten minutes.
+    idempotency_keys: Vec<IdempotencyKeyView>,
     /// Tokens that were sent by mail and are not over yet, or proved the e-mail.
     one_time_tokens: Vec<OneTimeTokenView>,
     /// Where the account was logged in to in the last 90 days, newest first.
@@ -82,6 +84,17 @@ struct OneTimeTokenView {
     /// The address it proves, where that is not the user's yet.
     #[schema(example = "ada.king@example.com")]
     email: Option<String>,
+}
+
+/// A creation of a client key that can be repeated.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct IdempotencyKeyView {
+    #[schema(example = "build-server-1")]
+    key: String,
+    #[schema(example = "1d1c6c2c6cb5a1b2f36c4f0a3f0c5f5a3a7c9d10")]
+    client_id: String,
+    created_at: Timestamp,
 }
 
 /// A place and a program from which somebody logged in.
@@ -154,11 +167,17 @@ impl ExportView {
             sent_at: mail.sent_at.map(Timestamp::from),
             failed_at: mail.failed_at.map(Timestamp::from),
         });
+        let creations = holdings.creations.into_iter().map(|kept| IdempotencyKeyView {
+            key: kept.idempotency_key,
+            client_id: kept.client_key_id,
+            created_at: kept.created_at.into(),
+        });
         let account_tokens = holdings.account_tokens.into_iter().map(|token| TokenView::new(token, current));
         Self {
             account,
             account_tokens: account_tokens.collect(),
             client_keys: holdings.client_keys.into_iter().map(ClientKeyView::from).collect(),
+            idempotency_keys: creations.collect(),
             one_time_tokens: one_time_tokens.collect(),
             log_ins: log_ins.collect(),
             mails: mails.collect(),

@@ -1,6 +1,6 @@
 //! Gathers what the rooms hold.
 
-use crate::client_keys::{ClientKey, ClientKeys};
+use crate::client_keys::{ClientKey, ClientKeys, KeptCreation};
 use crate::error::{Code, Result};
 use crate::events::{Event, EventId, Events, Filter};
 use crate::log_ins::{KnownPlace, LogIns};
@@ -32,10 +32,12 @@ pub struct Export {
 pub struct Holdings {
     /// The row of the user.
     pub user: User,
-    /// Live account tokens, newest first.
+    /// Live account tokens, the newest 1,000.
     pub account_tokens: Vec<AccountToken>,
     /// Client keys, newest first.
     pub client_keys: Vec<ClientKey>,
+    /// Creations of client keys that can be repeated, oldest first.
+    pub creations: Vec<KeptCreation>,
     /// One-time tokens, oldest first.
     pub one_time_tokens: Vec<Kept>,
     /// From where the user logged in.
@@ -51,6 +53,7 @@ impl Export {
         Ok(Holdings {
             account_tokens: self.tokens.list_account(user.id, user.token_version).await?,
             client_keys: self.client_keys.list(user.id).await?,
+            creations: self.client_keys.list_repeatable(user.id).await?,
             one_time_tokens: self.verification.list(user.id).await?,
             log_ins: self.log_ins.list(user.id).await?,
             mails: self.mail.list(user.id).await?,

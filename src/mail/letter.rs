@@ -128,6 +128,21 @@ pub struct Written {
 }
 
 impl Letter {
+    /// The template that tells an owner of a stranger.
+    pub const ADDRESS_TAKEN: &str = "address_taken";
+
+    /// The template of a reset.
+    pub const PASSWORD_RESET: &str = "password_reset";
+
+    /// The template that asks for the first proof of an address.
+    pub const VERIFICATION: &str = "verification";
+
+    /// The template that asks for the proof of another address.
+    pub const EMAIL_CHANGE: &str = "email_change";
+
+    /// The templates whose mails hand out a token: all others only tell.
+    pub const WITH_TOKENS: [&str; 3] = [Self::VERIFICATION, Self::PASSWORD_RESET, Self::EMAIL_CHANGE];
+
     /// The name of the template, as the outbox stores it.
     pub fn template(&self) -> &'static str {
         self.names().0
@@ -139,10 +154,10 @@ impl Letter {
 
     fn names(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Verification { .. } => ("verification", "Confirm your e-mail address"),
-            Self::AddressTaken { .. } => ("address_taken", "Somebody tried to use your e-mail address"),
-            Self::PasswordReset { .. } => ("password_reset", "Choose a new password"),
-            Self::EmailChange { .. } => ("email_change", "Confirm your new e-mail address"),
+            Self::Verification { .. } => (Self::VERIFICATION, "Confirm your e-mail address"),
+            Self::AddressTaken { .. } => (Self::ADDRESS_TAKEN, "Somebody tried to use your e-mail address"),
+            Self::PasswordReset { .. } => (Self::PASSWORD_RESET, "Choose a new password"),
+            Self::EmailChange { .. } => (Self::EMAIL_CHANGE, "Confirm your new e-mail address"),
             Self::EmailChangeAsked { .. } => ("email_change_asked", "Your e-mail address is about to change"),
             Self::EmailChanged { .. } => ("email_changed", "Your e-mail address was changed"),
             Self::PasswordChanged { .. } => ("password_changed", "Your password was changed"),

@@ -97,26 +97,37 @@ impl Mail {
     /// Counts a letter against the caps of `recipient` without queueing it; `false` when there were enough. What was
     /// counted is not forgotten with the user who caused it.
     pub async fn count(&self, connection: &mut PgConnection, recipient: &str, letter: &Letter) -> Result<bool> {
-        let now = self.clock.now();
-        let template = letter.template();
-        let digest = self.master_key.digest(&format!("mail:{template}:{}", recipient.to_lowercase()));
-        let caps = caps(letter);
-        let is_allowed = async |connection: &mut PgConnection| -> Result<bool> {
-            let counted = store::list_counted(connection, &digest, now - LONGEST_PERIOD).await?;
-            let within = |period: TimeDelta| counted.iter().filter(|at| **at > now - period).count();
-            Ok(caps.iter().all(|(most, period)| within(*period) < *most))
-        };
+        let (now, template) = (self.clock.now(), letter.template());
         // Asked before the lock as well: a crowd that is refused anyway shall not queue for it.
-        if is_allowed(connection).await? {
+        if self.has_room(connection, recipient, template).await? {
+            let digest = self.digest(recipient, template);
             // One at a time for a recipient, or a burst of requests would each count no mail.
             store::lock_counted(connection, &digest).await?;
-            if is_allowed(connection).await? {
+            if self.has_room(connection, recipient, template).await? {
                 store::insert_counted(connection, self.random.uuid_v7(now), &digest, now).await?;
                 return Ok(true);
             }
         }
         tracing::debug!(template, "a recipient got enough mails of a kind");
         Ok(false)
+    }
+
+    /// Whether the caps of `recipient` leave room for one more letter of this [`Letter::template`]. Nothing is locked: a
+    /// moment later there may be none.
+    pub async fn has_room(&self, connection: &mut PgConnection, recipient: &str, template: &str) -> Result<bool> {
+        let (now, digest) = (self.clock.now(), self.digest(recipient, template));
+        let counted = store::list_counted(connection, &digest, now - LONGEST_PERIOD).await?;
+        let within = |period: TimeDelta| counted.iter().filter(|at| **at > now - period).count();
+        Ok(caps(template).iter().all(|(most, period)| within(*period) < *most))
+    }
+
+    fn digest(&self, recipient: &str, template: &str) -> [u8; 32] {
+        self.master_key.digest(&format!("mail:{template}:{}", recipient.to_lowercase()))
+    }
+
+    /// Lets the notices of a user who is about to be deleted leave all the same. What carries a token goes with the user.
+    pub async fn keep_notices(&self, connection: &mut PgConnection, user: UserId) -> Result<()> {
+        Ok(store::update_ownerless(connection, user, &Letter::WITH_TOKENS.map(str::to_owned)).await?)
     }
 
     /// Tells the courier that a transaction with mails in it is committed. Without it they leave a little later.
@@ -188,11 +199,8 @@ impl Mail {
     }
 }
 
-fn caps(letter: &Letter) -> &'static [Cap] {
-    match letter {
-        Letter::AddressTaken { .. } => CAPS_OF_STRANGERS,
-        _ => CAPS,
-    }
+fn caps(template: &str) -> &'static [Cap] {
+    if template == Letter::ADDRESS_TAKEN { CAPS_OF_STRANGERS } else { CAPS }
 }
 
 /// Where sealed variables belong, see [`MasterKey::seal`].

@@ -131,6 +131,19 @@ pub async fn mark_taken(
     .await
 }
 
+/// Makes what still waits for this user nobody's, but not mails of these templates.
+pub async fn update_ownerless(connection: &mut PgConnection, user: UserId, but: &[String]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update outbox set user_id = null
+         where user_id = $1 and next_attempt_at is not null and template <> all ($2)",
+        user.0,
+        but,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 pub struct Waiting {
     pub mails: i64,
     /// When the oldest was queued.

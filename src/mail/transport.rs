@@ -46,9 +46,9 @@ impl Refusal {
     }
 }
 
-/// Whether a mail can be addressed to this at all.
+/// Whether a mail can be addressed to this, letter by letter.
 pub fn can_reach(address: &str) -> bool {
-    address.parse::<Mailbox>().is_ok()
+    address.parse::<Mailbox>().is_ok_and(|mailbox| AsRef::<str>::as_ref(&mailbox.email) == address)
 }
 
 /// Checks the section `[mail]` without connecting anywhere.

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use super::{Action, Network, Quotas};
 use crate::http::client_ip::ClientIp;
 
-/// Which routes count as what. A route that does something for strangers and is not here has no limit; a test holds the
-/// list against the routes there are.
+/// Which routes count as what. A route that does something for strangers, or hashes a password, and is not here has no
+/// limit; a test holds the list against the routes there are.
 const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/auth", Action::LogIn),
     (Method::PUT, "/users/{userId}/activation", Action::LogIn),
@@ -21,6 +21,8 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/users/password-reset", Action::Mail),
     (Method::PUT, "/users/me/email", Action::Mail),
     (Method::POST, "/auth/token", Action::TokenGrant),
+    (Method::PUT, "/users/me/password", Action::Confirmation),
+    (Method::DELETE, "/users/me", Action::Confirmation),
 ];
 
 /// What a request to this route counts as, if it counts.

@@ -28,13 +28,13 @@ pub struct Ledger<K, V> {
     most: usize,
 }
 
-impl<K: Key, V: Clone + Default> Default for Ledger<K, V> {
+impl<K: Key, V: Default> Default for Ledger<K, V> {
     fn default() -> Self {
-        Self { own: HashMap::new(), shared: vec![V::default(); SHARED], most: MOST_KEYS }
+        Self { own: HashMap::new(), shared: (0..SHARED).map(|_| V::default()).collect(), most: MOST_KEYS }
     }
 }
 
-impl<K: Key, V: Clone + Default> Ledger<K, V> {
+impl<K: Key, V: Default> Ledger<K, V> {
     /// What is known of a key; nothing is written.
     pub fn get(&self, key: &K) -> Option<&V> {
         match self.own.get(key) {

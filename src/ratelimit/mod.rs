@@ -24,7 +24,7 @@ use crate::error::{Code, Error};
 
 pub use network::Network;
 pub use quota::{Action, Quotas};
-pub use throttle::{Account, Standing, Throttle};
+pub use throttle::{Account, Confirmation, Standing, Throttle};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

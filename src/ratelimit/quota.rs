@@ -28,6 +28,8 @@ pub enum Action {
     Mail,
     /// Client tokens.
     TokenGrant,
+    /// Whatever hashes a password for somebody with a live token.
+    Confirmation,
 }
 
 impl Action {
@@ -37,6 +39,7 @@ impl Action {
             Self::SignUp => "sign_up",
             Self::Mail => "mail",
             Self::TokenGrant => "token_grant",
+            Self::Confirmation => "confirmation",
         }
     }
 }
@@ -53,6 +56,7 @@ struct Limits {
     sign_ups: Limiter,
     mails: Limiter,
     token_grants: Limiter,
+    confirmations: Limiter,
     metrics: Metrics,
 }
 
@@ -77,6 +81,7 @@ impl Quotas {
             sign_ups: a_minute(config.sign_ups)?,
             mails: a_minute(config.mails)?,
             token_grants: a_minute(config.token_grants)?,
+            confirmations: a_minute(config.confirmations)?,
             metrics,
         }))))
     }
@@ -92,6 +97,7 @@ impl Quotas {
             Action::SignUp => &limits.sign_ups,
             Action::Mail => &limits.mails,
             Action::TokenGrant => &limits.token_grants,
+            Action::Confirmation => &limits.confirmations,
         };
         limiter.check_key(&client).map_err(|until| {
             limits.metrics.limited(action.label());
@@ -102,9 +108,8 @@ impl Quotas {
     /// Forgets addresses that have their whole allowance again.
     pub fn sweep(&self) {
         let limiters = |limits: &Limits| {
-            for limiter in [&limits.log_ins, &limits.sign_ups, &limits.mails, &limits.token_grants] {
-                limiter.retain_recent();
-            }
+            let Limits { log_ins, sign_ups, mails, token_grants, confirmations, .. } = limits;
+            [log_ins, sign_ups, mails, token_grants, confirmations].into_iter().for_each(Limiter::retain_recent);
         };
         self.0.as_deref().into_iter().for_each(limiters);
     }
@@ -189,6 +194,7 @@ mod tests {
             sign_ups: 60,
             mails: 60,
             token_grants: 3000,
+            confirmations: 300,
             failed_log_ins: 30,
             failed_confirmations: 10,
         };

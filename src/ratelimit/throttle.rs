@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use tokio::sync::OwnedMutexGuard;
 
 use super::ledger::{Key, Ledger};
 use super::{MINUTE, Network, too_many};
@@ -29,6 +30,12 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest of them.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How much longer than a wait the turn of a stranger lasts, for a client that rounds up or a person who looks away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Networks of strangers that have a turn, of each account. Who comes when there are so many has none until one is over.
+const MOST_WAITING: usize = 32;
 
 /// More failures than these change nothing: 1, 2, 4, 8, and then 10 seconds.
 const MOST_COUNTED: usize = SLOWED_FROM + 4;
@@ -66,8 +73,8 @@ struct Limits {
     /// By account and client: when the debt is paid off.
     by_client: Mutex<Ledger<(Account, Network), Duration>>,
     by_account: Mutex<Ledger<Account, Guesses>>,
-    /// Of passwords asked again with a live token: when the debt is paid off.
-    by_token: Mutex<Ledger<Account, Duration>>,
+    /// Of passwords asked again with a live token.
+    by_token: Mutex<Ledger<Account, Confirmations>>,
     metrics: Metrics,
 }
 
@@ -105,21 +112,15 @@ impl Throttle {
     /// try at a time, and a wait behind each.
     ///
     /// The wait begins with the try and not with its failure, or a crowd of strangers could try at every end of a wait.
+    /// Networks that were refused have their turns in the order in which they came: the one that guesses is there at every
+    /// end of a wait, and would let no owner in who comes from somewhere new.
     ///
     /// # Errors
-    /// `TooManyRequests` while the wait lasts.
-    pub fn ask_as_stranger(&self, account: Account) -> Result<()> {
+    /// `TooManyRequests` while the wait lasts, and while it is the turn of another network.
+    pub fn ask_as_stranger(&self, account: Account, client: Network) -> Result<()> {
         let Some(limits) = &self.0 else { return Ok(()) };
-        let now = limits.clock.elapsed();
-        let mut ledger = lock(&limits.by_account);
-        let guesses = ledger.entry(&account);
-        let Some(wait) = guesses.wait(now) else { return Ok(()) };
-        if guesses.next_at > now {
-            limits.metrics.limited("guess_of_stranger");
-            return Err(too_many(guesses.next_at - now));
-        }
-        guesses.next_at = now + wait;
-        Ok(())
+        let admitted = lock(&limits.by_account).entry(&account).admit(client, limits.clock.elapsed());
+        admitted.inspect_err(|_| limits.metrics.limited("guess_of_stranger"))
     }
 
     /// Counts a failed log-in of this client, for whatever reason it failed.
@@ -133,18 +134,19 @@ impl Throttle {
     /// Before the password of somebody with a live token costs a hash. Log-ins have nothing to do with this budget: who
     /// guesses at the door does not keep an owner from the own settings, nor the other way round.
     ///
+    /// One at a time for an account: of a crowd with a stolen token each would find the budget whole, and what it
+    /// overdrew would be the owner's debt. Right passwords only wait for each other.
+    ///
     /// # Errors
     /// `TooManyRequests` after too many failures.
-    pub fn ask_confirmation(&self, account: Account) -> Result<()> {
-        let Some(limits) = &self.0 else { return Ok(()) };
-        let admitted = limits.confirmations.admit(lock(&limits.by_token).get(&account), limits.clock.elapsed());
-        admitted.inspect_err(|_| limits.metrics.limited("failed_confirmation"))
-    }
-
-    /// Counts a password that was asked again and was wrong.
-    pub fn note_wrong_confirmation(&self, account: Account) {
-        let Some(limits) = &self.0 else { return };
-        limits.confirmations.charge(lock(&limits.by_token).entry(&account), limits.clock.elapsed());
+    pub async fn begin_confirmation(&self, account: Account) -> Result<Confirmation> {
+        let Some(limits) = &self.0 else { return Ok(Confirmation(None)) };
+        let turn = lock(&limits.by_token).entry(&account).turn.clone();
+        let turn = turn.lock_owned().await;
+        let paid_at = lock(&limits.by_token).entry(&account).paid_at;
+        let admitted = limits.confirmations.admit(Some(&paid_at), limits.clock.elapsed());
+        admitted.inspect_err(|_| limits.metrics.limited("failed_confirmation"))?;
+        Ok(Confirmation(Some((limits.clone(), account, turn))))
     }
 
     /// Forgets debts that are paid off and failures that count no more.
@@ -152,8 +154,29 @@ impl Throttle {
         let Some(limits) = &self.0 else { return };
         let now = limits.clock.elapsed();
         lock(&limits.by_client).sweep(|paid_at| *paid_at <= now);
-        lock(&limits.by_token).sweep(|paid_at| *paid_at <= now);
+        lock(&limits.by_token).sweep(|asked| asked.paid_at <= now && Arc::strong_count(&asked.turn) == 1);
         lock(&limits.by_account).sweep(|guesses| guesses.are_over(now));
+    }
+}
+
+/// Passwords of one account that were asked again.
+#[derive(Default)]
+struct Confirmations {
+    /// When the debt is paid off.
+    paid_at: Duration,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The turn of somebody who was asked for a password again; the next one has to wait until this is dropped.
+#[must_use]
+pub struct Confirmation(Option<(Arc<Limits>, Account, OwnedMutexGuard<()>)>);
+
+impl Confirmation {
+    /// Counts a password that was wrong.
+    pub fn fail(self) {
+        let Some((limits, account, _turn)) = &self.0 else { return };
+        let mut ledger = lock(&limits.by_token);
+        limits.confirmations.charge(&mut ledger.entry(account).paid_at, limits.clock.elapsed());
     }
 }
 
@@ -201,6 +224,8 @@ struct Guesses {
     failures: VecDeque<Duration>,
     /// When the next stranger may try.
     next_at: Duration,
+    /// The networks of strangers who were refused, in the order of their turns.
+    waiting: VecDeque<Network>,
 }
 
 impl Guesses {
@@ -209,6 +234,27 @@ impl Guesses {
         let count = self.failures.iter().filter(|failure| **failure + WINDOW > now).count();
         let doublings = u32::try_from(count.checked_sub(SLOWED_FROM)?).ok()?;
         Some(FIRST_WAIT.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_WAIT))
+    }
+
+    fn admit(&mut self, client: Network, now: Duration) -> Result<()> {
+        let Some(wait) = self.wait(now) else { return Ok(()) };
+        let turn = wait + PATIENCE;
+        // Who did not come has had the turn.
+        while !self.waiting.is_empty() && self.next_at + turn <= now {
+            self.waiting.pop_front();
+            self.next_at += turn;
+        }
+        let is_turn = self.waiting.front().is_none_or(|first| *first == client);
+        if self.next_at <= now && is_turn {
+            self.waiting.pop_front();
+            self.next_at = now + wait;
+            return Ok(());
+        }
+        if !self.waiting.contains(&client) && self.waiting.len() < MOST_WAITING {
+            self.waiting.push_back(client);
+        }
+        let until = if self.next_at > now { self.next_at } else { self.next_at + turn };
+        Err(too_many((until - now).min(wait)))
     }
 
     fn note(&mut self, now: Duration) {
@@ -245,6 +291,7 @@ mod tests {
             sign_ups: 60,
             mails: 60,
             token_grants: 3000,
+            confirmations: 300,
             failed_log_ins: 30,
             failed_confirmations: 10,
         };
@@ -288,14 +335,70 @@ mod tests {
             throttle.note_failure(ada, client(number));
         }
         assert_eq!(throttle.ask(ada, client(2000)).ok(), Some(Standing::Attacked));
-        assert_eq!(seconds(throttle.ask_as_stranger(ada)), 10);
+        assert_eq!(seconds(throttle.ask_as_stranger(ada, client(2000))), 10);
         clock.advance(TimeDelta::seconds(10));
-        assert_eq!(seconds(throttle.ask_as_stranger(ada)), 0);
-        assert_eq!(seconds(throttle.ask_as_stranger(ada)), 10, "one at a time");
+        assert_eq!(seconds(throttle.ask_as_stranger(ada, client(2000))), 0);
+        assert_eq!(seconds(throttle.ask_as_stranger(ada, client(2000))), 10, "one at a time");
+    }
+
+    /// Asks four times a second from each of these, for so long; whoever is let in fails.
+    fn guess(throttle: &Throttle, clock: &Clock, account: Account, from: std::ops::Range<u16>, quarters: usize) {
+        for _ in 0..quarters {
+            for number in from.clone() {
+                if throttle.ask_as_stranger(account, client(number)).is_ok() {
+                    throttle.note_failure(account, client(number));
+                }
+            }
+            clock.advance(TimeDelta::milliseconds(250));
+        }
     }
 
     #[test]
-    fn what_is_over_is_forgotten_and_nothing_else() {
+    fn whoever_guesses_without_a_pause_keeps_no_owner_out_who_comes_from_somewhere_new() {
+        let ada = Account::of("ada");
+        let owner = client(5000);
+        for (guessers, longest) in [(1, 30), (8, 110)] {
+            let (throttle, clock) = throttle();
+            for number in 0..30 {
+                throttle.note_failure(ada, client(1000 + number));
+            }
+            guess(&throttle, &clock, ada, 0..guessers, 240);
+            let began = clock.elapsed();
+            // The owner types, reads, and types again: every three to seven seconds.
+            let pauses = (0..).map(|number| 12 + (number * 7) % 17);
+            let _ = pauses.into_iter().find(|pause| {
+                guess(&throttle, &clock, ada, 0..guessers, *pause);
+                throttle.ask_as_stranger(ada, owner).is_ok()
+            });
+            let took = (clock.elapsed() - began).as_secs();
+            assert!(took <= longest, "{took} s beside {guessers}");
+        }
+    }
+
+    #[test]
+    fn a_turn_that_nobody_takes_is_over_soon() {
+        let (throttle, clock) = throttle();
+        let ada = Account::of("ada");
+        for number in 0..20 {
+            throttle.note_failure(ada, client(number));
+        }
+        for number in 0..100 {
+            assert_eq!(seconds(throttle.ask_as_stranger(ada, client(number))), 1);
+        }
+        clock.advance(TimeDelta::seconds(1));
+        assert_eq!(seconds(throttle.ask_as_stranger(ada, client(1))), 1, "another's turn");
+        clock.advance(TimeDelta::seconds(3));
+        assert_eq!(seconds(throttle.ask_as_stranger(ada, client(1))), 0);
+        clock.advance(TimeDelta::seconds(1 + 30 * 3));
+        assert_eq!(
+            seconds(throttle.ask_as_stranger(ada, client(99))),
+            0,
+            "those without a turn are not held up for ever"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_forgotten_and_nothing_else() {
         let (throttle, clock) = throttle();
         let limits = throttle.0.clone().expect("it is on");
         let places = || {
@@ -303,7 +406,7 @@ mod tests {
             (by_client, by_account, lock(&limits.by_token).len())
         };
         throttle.note_failure(Account::of("ada"), client(1));
-        throttle.note_wrong_confirmation(Account::of("ada"));
+        throttle.begin_confirmation(Account::of("ada")).await.expect("the first").fail();
         for (pause, expected) in [(1999, (1, 1, 1)), (1, (0, 1, 1)), (4000, (0, 1, 0)), (594_000, (0, 0, 0))] {
             clock.advance(TimeDelta::milliseconds(pause));
             throttle.sweep();

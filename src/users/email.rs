@@ -16,7 +16,7 @@ pub struct EmailAddress {
 }
 
 impl EmailAddress {
-    /// Reads an address: ASCII local part, a domain of at least two labels, at most 254 characters.
+    /// Reads an address: ASCII local part in its plain spelling, a domain of at least two labels, at most 254 characters.
     ///
     /// # Errors
     /// What is wrong, in words for the person who typed it.
@@ -46,7 +46,8 @@ impl EmailAddress {
         if canonical.len() > LONGEST || !is_name {
             return Err(invalid());
         }
-        // The last word has what will write the envelope: an account nobody can mail to could never be proved.
+        // The last word has what will write the envelope: an account nobody can mail to could never be proved, and where
+        // it writes another spelling (`"ada"@` and `"\ada"@` are `ada@`), one mailbox would be several accounts.
         if !mail::can_reach(&mailbox(text, &canonical)) {
             return Err(invalid());
         }
@@ -94,7 +95,6 @@ mod tests {
         assert_eq!(canonical("Ada@Example.COM"), Ok("ada@example.com".into()));
         assert_eq!(canonical("ada@BÜCHER.example"), Ok("ada@xn--bcher-kva.example".into()));
         assert_eq!(canonical("ada@ｅｘａｍｐｌｅ.com"), Ok("ada@example.com".into()));
-        assert_eq!(canonical("\"x\"@example.com"), Ok("\"x\"@example.com".into()));
     }
 
     #[test]
@@ -126,6 +126,8 @@ mod tests {
             "ada@example.com\u{200b}",
             "ada@-example.com",
             "\"a b\"@example.com",
+            "\"ada\"@example.com",
+            "\"a\\da\"@example.com",
             "\"a@b\"@example.com",
         ] {
             assert!(canonical(text).is_err(), "{text:?} was taken");

@@ -129,12 +129,13 @@ impl Hasher {
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash> {
         let salt: [u8; 16] = self.0.random.bytes();
         let params = self.0.params.clone();
-        let output = self.run(password.clone(), salt.to_vec(), params.clone()).await?;
+        let output = self.run(password.clone(), salt.to_vec(), params.clone(), None).await?;
         Ok(phc(&params, &salt, &output)?.into())
     }
 
     /// Whether `password` is the one behind `stored`. Without a stored hash the same work is done on one that matches
-    /// nothing, so that an unknown user costs what a known one does (docs/security.md row 1).
+    /// nothing, so that an unknown user costs what a known one does (docs/security.md row 1); and a hash of weaker
+    /// parameters than today's costs what is missing besides.
     pub async fn verify(&self, password: &Password, stored: Option<&PasswordHash>) -> Result<bool> {
         let decoy;
         let stored = match stored {
@@ -149,7 +150,8 @@ impl Hasher {
         let expected = stored.hash.context("a stored password hash has no output")?;
         let params =
             Params::try_from(&stored).map_err(|error| anyhow!("a stored password hash is damaged: {error}"))?;
-        let output = self.run(password.clone(), salt.as_ref().to_vec(), params).await?;
+        let missing = missing(&params, &self.0.params);
+        let output = self.run(password.clone(), salt.as_ref().to_vec(), params, missing).await?;
         Ok(verify_slices_are_equal(&output, expected.as_bytes()).is_ok())
     }
 
@@ -160,7 +162,7 @@ impl Hasher {
         params.is_none_or(|params| costs(&params) != costs(&self.0.params))
     }
 
-    async fn run(&self, password: Password, salt: Vec<u8>, params: Params) -> Result<Vec<u8>> {
+    async fn run(&self, password: Password, salt: Vec<u8>, params: Params, decoy: Option<Params>) -> Result<Vec<u8>> {
         let overloaded = || {
             self.0.metrics.hash_refused();
             Error::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(2) }
@@ -176,6 +178,9 @@ impl Hasher {
             // Held by the thread, not by the request: a client that hangs up does not stop the hash, so it must not
             // make room for another one either.
             let _running = running;
+            if let Some(decoy) = decoy {
+                inner.compute(&password, &salt, &decoy)?;
+            }
             inner.compute(&password, &salt, &params)
         };
         Ok(tokio::task::spawn_blocking(hash).await.context("a hash did not finish")??)
@@ -196,6 +201,16 @@ impl Inner {
     }
 }
 
+/// Parameters of a hash that costs what `stored` costs less than `todays`: memory times passes.
+fn missing(stored: &Params, todays: &Params) -> Option<Params> {
+    let cost = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let missing = cost(todays).checked_sub(cost(stored)).filter(|missing| *missing > 0)?;
+    // No more memory than today's hashes take.
+    let passes = missing.div_ceil(u64::from(todays.m_cost()));
+    let memory = u32::try_from(missing / passes).ok()?.max(Params::MIN_M_COST);
+    Params::new(memory, u32::try_from(passes).ok()?, 1, Some(Params::DEFAULT_OUTPUT_LEN)).ok()
+}
+
 /// Writes a hash in PHC form.
 fn phc(params: &Params, salt: &[u8], output: &[u8]) -> anyhow::Result<String> {
     let write = || -> Result<String, argon2::password_hash::phc::Error> {
@@ -209,4 +224,24 @@ fn phc(params: &Params, salt: &[u8], output: &[u8]) -> anyhow::Result<String> {
         .to_string())
     };
     write().map_err(|error| anyhow!("cannot write a password hash: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_hash_and_its_decoy_cost_what_todays_costs() {
+        let params = |memory, passes| Params::new(memory, passes, 1, None).expect("allowed");
+        let cost = |params: &Params| params.m_cost() * params.t_cost();
+        let todays = params(32 * 1024, 2);
+        for stored in [params(19 * 1024, 2), params(8, 1), params(32 * 1024, 1), params(47 * 1024, 1)] {
+            let decoy = missing(&stored, &todays).expect("something is missing");
+            assert_eq!(cost(&stored) + cost(&decoy), cost(&todays), "{stored:?} {decoy:?}");
+            assert!(decoy.m_cost() <= todays.m_cost());
+        }
+        for stored in [todays.clone(), params(64 * 1024, 2)] {
+            assert!(missing(&stored, &todays).is_none(), "{stored:?}");
+        }
+    }
 }

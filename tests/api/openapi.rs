@@ -67,10 +67,7 @@ fn what_is_done_for_strangers_has_a_limit_and_says_so() {
     for (method, path, operation) in operations(&document()) {
         let limited = action_of(&method.parse().expect("a method"), &path).is_some();
         let says_so = operation["responses"].get("429").is_some();
-        // A budget of the user's own (`Users::confirm_password`).
-        let asks_for_a_password = [("PUT", "/users/me/password"), ("PUT", "/users/me/email"), ("DELETE", "/users/me")]
-            .contains(&(method.as_str(), path.as_str()));
-        assert_eq!(says_so, limited || asks_for_a_password, "{method} {path}");
+        assert_eq!(says_so, limited, "{method} {path}");
         if says_so {
             let header = &operation["responses"]["429"]["headers"]["Retry-After"];
             assert_eq!(header["schema"]["type"], "integer", "{method} {path}");

@@ -15,6 +15,7 @@ use crate::users::{EmailAddress, Users};
 
 /// The new address, and the password once more.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct EmailRequest {
@@ -71,7 +72,7 @@ pub(super) async fn ask_for_email(
         (status = 200, description = "The profile", body = ProfileView),
         (status = 400, description = "`InvalidToken`: everything else, also an address that is somebody else's by now",
          body = ErrorBody),
-        (status = 403, description = "`UserBlocked`", body = ErrorBody),
+        (status = 403, description = "`UserBlocked`, `Forbidden` for a read-only user", body = ErrorBody),
     ),
 )]
 pub(super) async fn confirm_email(

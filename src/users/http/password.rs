@@ -16,6 +16,7 @@ use crate::users::{EmailAddress, User, Users};
 
 /// The old and the new password.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct ChangePasswordRequest {
@@ -60,6 +61,7 @@ pub(super) async fn change_password(
 
 /// The activation password and the first real one.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct ActivationRequest {
@@ -107,6 +109,7 @@ pub(super) async fn activate(
 
 /// Whose password was forgotten.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct ResetRequest {
@@ -143,6 +146,7 @@ pub(super) async fn ask_for_reset(
 
 /// The new password.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct NewPasswordRequest {
@@ -180,7 +184,12 @@ pub(super) async fn reset_password(
     JsonBody(mut body): JsonBody,
 ) -> Result<Json<ProfileView>> {
     let new = body.password("newPassword");
-    let (Some(new), true) = (&new, body.is_fine()) else { return Err(body.into_error()) };
+    let (Some(new), true) = (&new, body.is_fine()) else {
+        if let Some(new) = &new {
+            body.note("newPassword", users.judge(new, None, None));
+        }
+        return Err(body.into_error());
+    };
     let user = users.reset_password(&path.user(), &path.token(), new, &origin, &draft).await?;
     Ok(Json(user.into()))
 }

@@ -13,8 +13,8 @@ use crate::http::fields::Fields;
 use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
 use crate::origin::Origin;
 use crate::users::{
-    BillingAddress, BillingAddressChange, Country, DisplayName, EntityType, Notifications, NotificationsChange,
-    ProfileChange, ShortText, Users,
+    BillingAddress, BillingAddressChange, Country, DisplayName, EntityType, NotificationsChange, ProfileChange,
+    ShortText, Users,
 };
 
 /// The profile of the caller
@@ -35,6 +35,7 @@ pub(super) async fn me(Caller(caller): Caller) -> Json<ProfileView> {
 
 /// A JSON merge patch of a profile.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct ProfilePatch {
@@ -43,9 +44,40 @@ struct ProfilePatch {
     display_name: Option<String>,
     /// `null` means `individual`.
     entity_type: Option<EntityType>,
-    billing_address: Option<BillingAddress>,
+    billing_address: Option<BillingAddressForm>,
     /// `null` means all of them, also member by member.
-    notifications: Option<Notifications>,
+    notifications: Option<NotificationsPatch>,
+}
+
+/// Where bills go. A member that is `null` is not there.
+#[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(rename_all = "camelCase")]
+#[schema(example = json!({"address": "123 Abc Street", "zipCode": "12345", "state": "CA", "country": "US"}))]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
+pub(super) struct BillingAddressForm {
+    #[schema(max_length = 200)]
+    address: Option<String>,
+    #[schema(max_length = 200)]
+    zip_code: Option<String>,
+    #[schema(max_length = 200)]
+    state: Option<String>,
+    /// ISO 3166-1 alpha-2.
+    #[schema(min_length = 2, max_length = 2)]
+    country: Option<String>,
+}
+
+/// Which notices are wanted. A member that is `null` is wanted.
+#[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(rename_all = "camelCase")]
+#[schema(example = json!({"newLogIn": false}))]
+#[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
+struct NotificationsPatch {
+    password_changed: Option<bool>,
+    email_changed: Option<bool>,
+    new_client_key: Option<bool>,
+    new_log_in: Option<bool>,
 }
 
 /// Change the profile
@@ -120,6 +152,7 @@ fn notifications_change(fields: &mut Fields) -> NotificationsChange {
 
 /// The password once more.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct DeleteRequest {

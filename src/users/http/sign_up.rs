@@ -5,16 +5,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::ProfileView;
-use super::profile::billing_address;
+use super::profile::{BillingAddressForm, billing_address};
 use crate::error::Result;
 use crate::events::Draft;
 use crate::http::extract::JsonBody;
 use crate::http::openapi::{Anywhere, BadJson, TooManyRequests};
 use crate::origin::Origin;
-use crate::users::{BillingAddress, DisplayName, EmailAddress, EntityType, SignUp, Users};
+use crate::users::{DisplayName, EmailAddress, EntityType, SignUp, Users};
 
 /// What a person gives to sign up.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the document; http/fields.rs reads the body")]
 struct SignUpRequest {
@@ -27,7 +28,7 @@ struct SignUpRequest {
     password: String,
     /// `individual` if not given
     entity_type: Option<EntityType>,
-    billing_address: Option<BillingAddress>,
+    billing_address: Option<BillingAddressForm>,
 }
 
 /// Sign up

@@ -42,6 +42,7 @@ impl Users {
         }
         self.refuse_last_admin(&mut tx, &user).await?;
         self.events.forget(&mut tx, &[user.id]).await?;
+        self.mail.keep_notices(&mut tx, user.id).await?;
         store::delete(&mut tx, user.id).await?;
         if let Some(mailbox) = user.proved_mailbox() {
             let letter = Letter::AccountDeleted { at: minute(self.clock.now()), from: origin.from() };

@@ -102,7 +102,7 @@ impl Users {
 
     /// Makes everybody who changes this user wait until the transaction ends; for rooms that count a user's things.
     pub async fn lock(&self, connection: &mut PgConnection, id: UserId) -> Result<()> {
-        store::find_for_update(connection, id).await?.map(drop).ok_or_else(|| Code::Unauthorized.into())
+        store::find_for_update(connection, id).await?.map(drop).ok_or_else(|| Code::TokenInvalid.into())
     }
 
     /// Gives or takes rights; the last active administrator keeps them.

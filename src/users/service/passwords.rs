@@ -103,7 +103,7 @@ impl Users {
         if self.log_ins.has_been_here(id, Network::of_client(origin), since).await? {
             return Ok(());
         }
-        self.throttle.ask_as_stranger(account)
+        self.throttle.ask_as_stranger(account, Network::of_client(origin))
     }
 
     /// An account without an e-mail blocks itself after too many wrong passwords, unless it is the last administrator:
@@ -189,11 +189,11 @@ impl Users {
     /// `InvalidPassword`, which names `field`; `TooManyRequests`.
     pub(super) async fn confirm_password(&self, user: &User, field: &str, password: &Password) -> Result<()> {
         let account = Account::of(&user.id.to_string());
-        self.throttle.ask_confirmation(account)?;
+        let confirmation = self.throttle.begin_confirmation(account).await?;
         if !password.is_too_long() && self.hasher.verify(password, Some(&user.password_hash)).await? {
             return Ok(());
         }
-        self.throttle.note_wrong_confirmation(account);
+        confirmation.fail();
         Err(wrong_password(field))
     }
 

@@ -99,11 +99,17 @@ impl Users {
         let mut tx = self.pool.begin().await?;
         let Some(user) = self.find_by_login(&mut tx, login).await? else { return Ok(()) };
         draft.concerns(user.id);
+        let is_due =
+            |user: &User| !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now());
+        let recipient = user.email_canonical.as_deref().unwrap_or_default();
+        // Both asked before anything is locked: a crowd that gets no mail must not queue where there is a user.
+        if !is_due(&user) || !self.mail.has_room(&mut tx, recipient, Letter::VERIFICATION).await? {
+            return Ok(());
+        }
         // As it is now that nobody else changes it: it may have been proved, or have died, meanwhile.
         let Some(user) = store::find_for_update(&mut tx, user.id).await? else { return Ok(()) };
-        let is_due = !user.is_email_proved() && user.block_cause.is_none() && !user.is_dead(self.clock.now());
         // Without its mail the token is worth nothing: both or none.
-        if is_due && self.ask_for_proof(&mut tx, &user).await? {
+        if is_due(&user) && self.ask_for_proof(&mut tx, &user).await? {
             // Doubt would tell whether there is such a user. Asking once more harms nobody.
             tx.commit_aside().await?;
             self.mail.wake();

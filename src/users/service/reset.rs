@@ -21,8 +21,13 @@ impl Users {
 
     async fn mail_reset(&self, email: &EmailAddress, origin: &Origin, draft: &Draft) -> Result<()> {
         let mut tx = self.pool.begin().await?;
+        // Both asked before anything is locked: a crowd that gets no mail must not queue where there is a user.
+        let has_room = self.mail.has_room(&mut tx, email.canonical(), Letter::PASSWORD_RESET).await?;
         let Some(holder) = store::find_holder(&mut tx, email.canonical()).await? else { return Ok(()) };
         draft.concerns(holder.id);
+        if !has_room {
+            return Ok(());
+        }
         // As it is now that nobody else changes it: a token must not travel to an address that was just given up, nor
         // outlive a password that was just changed.
         let user = store::find_for_update(&mut tx, holder.id).await?;
@@ -90,6 +95,8 @@ impl Users {
         let now = self.clock.now();
         let version = store::update_password(&mut tx, user.id, user.token_version, &hash, now).await?;
         self.tokens.revoke_others(&mut tx, user.id, None, version.ok_or_else(refused)?).await?;
+        // Who reads the owner's mail is no stranger: this is the way in while strangers guess at the account.
+        self.log_ins.note(&mut tx, user.id, origin).await?;
         let letter = Letter::PasswordChanged { at: minute(now), from: origin.from(), is_reset: true };
         self.notify(&mut tx, &user, &letter).await?;
         let user = store::find(&mut tx, user.id).await?.ok_or_else(refused)?;

@@ -270,7 +270,7 @@ async fn a_refused_guess_is_neither_hashed_nor_counted() {
     }
     assert_eq!(app.count(failures).await, 20);
     app.advance(TimeDelta::seconds(1));
-    guess(&app, "babbage", &stranger(99)).await.refused(401, "InvalidCredentials");
+    guess(&app, "babbage", &stranger(0)).await.refused(401, "InvalidCredentials");
     wait(guess(&app, "babbage", &stranger(99)).await, "2");
 
     // With room for one hash and none in the queue, whoever hashes meets the others.
@@ -327,4 +327,36 @@ async fn every_replica_counts_its_own_guesses() {
     attack(&app, &ada.email, 20).await;
     wait(guess(&app, &ada.email, &stranger(99)).await, "1");
     guess(&other, &ada.email, &stranger(99)).await.refused(401, "InvalidCredentials");
+}
+
+#[tokio::test]
+async fn whoever_reads_the_owners_mail_is_no_stranger() {
+    let app = TestApp::start_with(behind_a_proxy).await;
+    let ada = app.person("ada").await;
+    let elsewhere = "198.51.100.7";
+    attack(&app, &ada.email, 20).await;
+    wait(log_in(&app, &ada.email, elsewhere).await, "1");
+    app.forget_password(&ada.email).await.expect(202);
+    let token = app.mailed_token(&ada.email).await;
+    app.reset_password(&ada.id, &token, STRONGER).from(elsewhere).await.expect(200);
+    guess(&app, &ada.email, elsewhere).await.expect(200);
+}
+
+#[tokio::test]
+async fn strangers_have_their_turns_in_the_order_in_which_they_came() {
+    let app = TestApp::start_with(behind_a_proxy).await;
+    let ada = app.person("ada").await;
+    attack(&app, &ada.email, 20).await;
+    let (thief, owner) = (stranger(90), stranger(91));
+    app.advance(TimeDelta::seconds(1));
+    guess(&app, &ada.email, &thief).await.refused(401, "InvalidCredentials");
+    wait(log_in(&app, &ada.email, &owner).await, "2");
+    // The thief is there at every moment, and at the end of the wait before the owner.
+    for _ in 0..10 {
+        wait(guess(&app, &ada.email, &thief).await, "2");
+    }
+    app.advance(TimeDelta::seconds(2));
+    wait(guess(&app, &ada.email, &thief).await, "2");
+    app.advance(TimeDelta::seconds(2));
+    log_in(&app, &ada.email, &owner).await.expect(200);
 }

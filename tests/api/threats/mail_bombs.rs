@@ -67,3 +67,30 @@ async fn what_is_counted_names_nobody_and_is_forgotten_after_a_day() {
     app.sweep().await;
     assert_eq!(app.count("select count(*) from mail_counts").await, 0);
 }
+
+#[tokio::test]
+async fn an_account_that_moves_from_address_to_address_writes_to_no_more_strangers() {
+    let app = TestApp::start().await;
+    let eve = app.person("eve").await;
+    let mut mails = 0;
+    for step in 0..4 {
+        let own = format!("eve{step}@example.com");
+        app.change_email(&eve.token, &own, STRONG).await.expect(202);
+        app.deliver_mail().await;
+        let Some(letter) = app.mailbox().to(&own).pop() else { continue };
+        mails += 1;
+        app.confirm_email(&eve.id, &letter.token()).await.expect(200);
+    }
+    assert_eq!(mails, 3);
+}
+
+#[tokio::test]
+async fn one_mailbox_is_one_account_however_it_is_spelled() {
+    let app = TestApp::start().await;
+    for spelling in
+        ["\"victim\"@example.org", "\"v\\ictim\"@example.org", "(x)victim@example.org", "victim@example.org."]
+    {
+        let answer = app.post("/users").json(&crate::harness::sign_up_body(spelling)).await;
+        assert_eq!(answer.refused(400, "ValidationFailed").bad_fields(), ["email"], "{spelling}");
+    }
+}

@@ -59,7 +59,7 @@ async fn the_events_stay_and_the_person_goes_from_them() {
     app.erase().await;
     assert_eq!(app.count(rows).await, before, "nothing is deleted");
     let telling = "select count(*) from events
-                   where user_id <> (select id from users) and (ip is not null or user_agent is not null or path ~* 'ada')";
+                   where user_id <> (select id from users) and (ip is not null or user_agent is not null or request_id <> '-' or path ~* 'ada')";
     assert_eq!(app.count(telling).await, 0);
     let kept = app
         .text(
@@ -89,8 +89,7 @@ async fn later_requests_with_a_dead_persons_token_leave_no_trace_of_the_person()
     app.me(&ada.token).await.refused(401, "TokenInvalid");
     app.advance(TimeDelta::days(100));
     app.me(&ada.token).await.refused(401, "TokenExpired");
-    let telling =
-        "select count(*) from events where user_id is not null and (ip is not null or user_agent is not null)";
+    let telling = "select count(*) from events where user_id is not null and (ip is not null or user_agent is not null or request_id <> '-')";
     assert_eq!(app.count(telling).await, 0);
     assert_eq!(app.count("select count(*) from events where user_id is not null and status = 401").await, 2);
 }
@@ -151,4 +150,21 @@ async fn the_last_administrator_stays() {
     let answers = together([app.leave(&root.token, STRONG), app.leave(&other.token, STRONG)]).await;
     assert_eq!((count(&answers, 204), count(&answers, 409)), (1, 1), "{answers:?}");
     assert_eq!(app.count("select count(*) from users where access_level = 'admin'").await, 1);
+}
+
+#[tokio::test]
+async fn what_the_owner_was_to_be_told_leaves_although_the_account_is_gone() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    // A thief with the password is in a hurry.
+    app.change_email(&ada.token, "thief@example.com", STRONG).await.expect(202);
+    let token = app.mailed_token("thief@example.com").await;
+    app.confirm_email(&ada.id, &token).await.expect(200);
+    app.forget_password("thief@example.com").await.expect(202);
+    app.leave(&ada.token, STRONG).await.expect(204);
+    app.deliver_mail().await;
+    assert_eq!(app.mailbox().last_to(&ada.email).subject, "Your e-mail address was changed");
+    let subjects: Vec<_> = app.mailbox().to("thief@example.com").into_iter().map(|letter| letter.subject).collect();
+    assert_eq!(subjects, ["Confirm your new e-mail address", "Your account was deleted"], "and no token");
+    assert_eq!(app.count("select count(*) from outbox").await, 0, "nothing of it is kept");
 }

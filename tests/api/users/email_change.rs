@@ -240,3 +240,15 @@ async fn a_taken_address_whose_owner_is_being_deleted_is_no_trouble() {
     let (answer, ()) = tokio::join!(app.change_email(&ada.token, &bob.email, STRONG).into_future(), leave);
     answer.expect(202);
 }
+
+#[tokio::test]
+async fn who_became_read_only_meanwhile_confirms_nothing() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.change_email(&ada.token, NEW, STRONG).await.expect(202);
+    let token = app.mailed_token(NEW).await;
+    app.execute("update users set read_only = true").await;
+    app.confirm_email(&ada.id, &token).await.refused(403, "Forbidden");
+    app.execute("update users set read_only = false").await;
+    app.confirm_email(&ada.id, &token).await.expect(200);
+}

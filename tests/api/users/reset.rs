@@ -211,6 +211,7 @@ async fn no_token_travels_to_an_address_that_was_just_given_up() {
 async fn whoever_is_being_deleted_gets_no_token() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
+    app.sign_up("eve@example.com").await;
     let mut leaving = app.pool().begin().await.expect("a transaction");
     sqlx::query("delete from users").execute(&mut *leaving).await.expect("she goes");
     let leave = async {
@@ -218,8 +219,17 @@ async fn whoever_is_being_deleted_gets_no_token() {
         leaving.commit().await.expect("it is done");
     };
     let reset = app.forget_password(&ada.email);
-    let resent = app.post("/users/ada@example.com/token");
+    let resent = app.post("/users/eve@example.com/token");
     let (reset, resent, ()) = tokio::join!(reset.into_future(), resent.into_future(), leave);
     reset.expect(202);
     resent.expect(202);
+}
+
+#[tokio::test]
+async fn a_weak_new_password_is_listed_beside_the_other_bad_fields() {
+    let app = TestApp::start().await;
+    let token = "00000000-0000-4000-8000-000000000000";
+    let path = format!("/users/user-{token}/password/{token}");
+    let answer = app.put(&path).json(&json!({"newPassword": "short", "x": 1})).await;
+    assert_eq!(answer.refused(400, "ValidationFailed").bad_fields(), ["newPassword", "x"]);
 }
