@@ -106,8 +106,8 @@ impl App {
     ) -> anyhow::Result<(Self, Workers)> {
         // The writer and the pulse have a connection of their own: a crowd of requests must keep neither from its work.
         let pool = db::connect(database_url, config.database.max_connections - 2).await?;
-        let writer_pool = db::connect(database_url, 1).await?;
-        let (pulse, heart) = Heart::new(vec![pool.clone(), writer_pool.clone()]);
+        let writer_pool = pool.beside(1);
+        let (pulse, heart) = Heart::new([pool.clone(), writer_pool.clone()]).await?;
 
         let partitions = Partitions::new(pool.clone(), clock.clone());
         let keys = db::alone(&pool, async |connection| {

@@ -40,13 +40,17 @@ pub async fn connect(url: &str, connections: u32) -> anyhow::Result<Pool> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| anyhow::anyhow!("the database URL cannot be understood"))?
         .application_name("bloq-accounts");
-    let place = format!("{} on {}", options.get_database().unwrap_or("(default)"), options.get_host());
     // One connection first: a pool tries again until its time is up, and then tells of the time instead of the reason.
-    let first = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
-    let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-    let first = first.with_context(|| format!("cannot reach the database {place}; check --database-url"))?;
-    first.close().await.ok();
+    first(&options).await?.close().await.ok();
     Ok(Pool::new(options, connections))
+}
+
+/// A connection, or why there is none.
+async fn first(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
+    let place = format!("{} on {}", options.get_database().unwrap_or("(default)"), options.get_host());
+    let first = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
+    let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+    first.with_context(|| format!("cannot reach the database {place}; check --database-url"))
 }
 
 /// Runs `work` on one connection while holding the start-up lock, so that ten replicas may start at once.

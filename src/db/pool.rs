@@ -1,6 +1,8 @@
 //! Connections, and transactions made of them.
 
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use super::change;
+use super::{change, is_away};
 
 /// How long a request may wait for a connection before it is told that the server is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,13 +26,20 @@ struct Shared {
     current: RwLock<PgPool>,
     options: PgConnectOptions,
     connections: u32,
+    /// Somebody was refused a connection, and the pulse has not asked why.
+    is_refused: AtomicBool,
 }
 
 impl Pool {
     /// A pool of at most `connections`; none is made before somebody asks.
     pub(super) fn new(options: PgConnectOptions, connections: u32) -> Self {
         let current = RwLock::new(fresh(&options, connections));
-        Self(Arc::new(Shared { current, options, connections }))
+        Self(Arc::new(Shared { current, options, connections, is_refused: AtomicBool::new(false) }))
+    }
+
+    /// Another pool to the same database, for those who must not wait for a crowd.
+    pub fn beside(&self, connections: u32) -> Self {
+        Self::new(self.0.options.clone(), connections)
     }
 
     /// How to connect, for whoever needs a connection outside of the pool.
@@ -43,7 +52,7 @@ impl Pool {
     /// # Errors
     /// When none can be made, or none was free for two seconds.
     pub async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        self.current().acquire().await
+        self.reached(self.current().acquire().await)
     }
 
     /// A transaction; without a commit it leaves nothing.
@@ -51,7 +60,25 @@ impl Pool {
     /// # Errors
     /// As of [`Pool::acquire`].
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        self.current().begin().await.map(Tx)
+        self.reached(self.current().begin().await).map(Tx)
+    }
+
+    /// Whatever keeps us from a connection, a wrong password as much as a closed port, is a database that cannot be
+    /// reached. The pulse asks why: its own connection may be older than the reason.
+    fn reached<T>(&self, outcome: sqlx::Result<T>) -> sqlx::Result<T> {
+        outcome.map_err(|error| match error {
+            // All are in use, or were just renewed.
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => error,
+            error => {
+                self.0.is_refused.store(true, Ordering::Relaxed);
+                if is_away(&error) { error } else { sqlx::Error::Io(io::Error::other(error)) }
+            }
+        })
+    }
+
+    /// Whether somebody was refused a connection since this was asked last.
+    pub(super) fn take_refusal(&self) -> bool {
+        self.0.is_refused.swap(false, Ordering::Relaxed)
     }
 
     /// The connections as the library sees them, until the next outage.

@@ -3,16 +3,17 @@
 //! Without this, each request finds out for itself, and a Postgres that is frozen is found out by nobody: its connections
 //! are open, and it says nothing.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::error::DatabaseError;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Pool;
+use super::{Pool, first};
 use crate::error::Error;
 
 /// The pause between two questions while Postgres is there, and while it is away.
@@ -24,6 +25,13 @@ const PAUSE_AWAY: Duration = Duration::from_millis(100);
 const MOMENT: Duration = Duration::from_millis(100);
 const MOMENTS: u32 = 10;
 
+/// How many moments a new connection may take, the two seconds of the pool: with one that takes longer nobody could work.
+/// The database counts as away after [`MOMENTS`], and the connection is made meanwhile.
+const MOMENTS_TO_CONNECT: u32 = 20;
+
+/// Reasons that the log is told before all is well again.
+const MOST_TOLD: usize = 8;
+
 /// What is known about Postgres; cheap to clone.
 #[derive(Clone)]
 pub struct Pulse {
@@ -34,11 +42,28 @@ pub struct Pulse {
 
 /// The worker behind a [`Pulse`].
 pub struct Heart {
-    pools: Vec<Pool>,
+    /// Of requests and workers, and of the event writer.
+    pools: [Pool; 2],
     connection: Option<PgConnection>,
+    /// One that is being made, for longer than one question if it must.
+    connecting: Option<Connecting>,
     is_here: watch::Sender<bool>,
     beats: watch::Sender<u64>,
     ask: Arc<Notify>,
+}
+
+/// A connection, why there is none, or nothing at all in [`MOMENTS_TO_CONNECT`].
+type Connecting = Pin<Box<dyn Future<Output = Option<sqlx::Result<PgConnection>>> + Send>>;
+
+/// What a question found out.
+#[derive(Debug, PartialEq)]
+enum Found {
+    /// It is there.
+    Here,
+    /// It lets nobody in, and those who are in may go on.
+    Closed(String),
+    /// It is as good as away.
+    Away(String),
 }
 
 impl Pulse {
@@ -90,11 +115,15 @@ impl Pulse {
 }
 
 impl Heart {
-    /// For the Postgres behind these pools, which are made anew when it goes away. It was just there.
-    pub fn new(pools: Vec<Pool>) -> (Pulse, Self) {
+    /// For the Postgres behind these pools, which are made anew when it goes away. The first is that of the requests.
+    ///
+    /// # Errors
+    /// When there is no connection to it.
+    pub async fn new(pools: [Pool; 2]) -> anyhow::Result<(Pulse, Self)> {
+        let connection = Some(first(pools[0].options()).await?);
         let ((is_here, here), (beats, beat), ask) = (watch::channel(true), watch::channel(0), Arc::<Notify>::default());
         let pulse = Pulse { is_here: here, beats: beat, ask: ask.clone() };
-        (pulse, Self { pools, connection: None, is_here, beats, ask })
+        Ok((pulse, Self { pools, connection, connecting: None, is_here, beats, ask }))
     }
 
     /// Beats until `stop`.
@@ -105,19 +134,31 @@ impl Heart {
     }
 
     async fn run(mut self) {
+        let mut told: Vec<Found> = Vec::new();
         loop {
-            let answer = self.beat().await;
-            let is_here = answer.is_ok();
-            let was_here = self.is_here.send_replace(is_here);
-            match answer {
-                Ok(()) if !was_here => tracing::info!("the database is back"),
-                Err(reason) if was_here => {
-                    tracing::error!(reason, "the database is away; requests are refused until it is back");
-                    self.pools.iter().for_each(Pool::renew);
-                }
-                _ => {}
+            let found = self.beat().await;
+            let is_here = !matches!(found, Found::Away(_));
+            if self.is_here.send_replace(is_here) && !is_here {
+                self.pools.iter().for_each(Pool::renew);
             }
             self.beats.send_modify(|beats| *beats = beats.wrapping_add(1));
+            match &found {
+                Found::Here if told.is_empty() => {}
+                Found::Here => {
+                    tracing::info!("the database is back");
+                    told.clear();
+                }
+                // Once for each reason: a server that is back may have another one than the one that went.
+                trouble if told.contains(trouble) || told.len() == MOST_TOLD => {}
+                Found::Closed(reason) => {
+                    tracing::warn!(reason, "the database takes no new connections; requests use those that are open");
+                    told.push(found);
+                }
+                Found::Away(reason) => {
+                    tracing::error!(reason, "the database is away; requests are refused until it is back");
+                    told.push(found);
+                }
+            }
             tokio::select! {
                 () = tokio::time::sleep(if is_here { PAUSE } else { PAUSE_AWAY }) => {}
                 () = self.ask.notified() => {}
@@ -125,51 +166,72 @@ impl Heart {
         }
     }
 
-    /// Asks once; answers why Postgres is as good as away.
-    async fn beat(&mut self) -> Result<(), String> {
-        let Some(options) = self.pools.first().map(Pool::options).cloned() else { return Ok(()) };
-        let mut moments = 0;
-        let mut asking = Box::pin(question(self.connection.take(), &options));
-        let answer = loop {
-            tokio::select! {
-                biased;
-                answer = &mut asking => break answer,
-                () = tokio::time::sleep(MOMENT) => moments += 1,
+    /// Asks once.
+    async fn beat(&mut self) -> Found {
+        // Where somebody was refused, an older connection proves nothing.
+        let is_refused = self.pools.each_ref().map(Pool::take_refusal).contains(&true);
+        let connection = self.connection.take().filter(|_| !is_refused);
+        // One that died alone is replaced: that is no outage.
+        if let Some(connection) = connection
+            && let Ok(found) = self.ask(connection).await
+        {
+            return found;
+        }
+        let options = self.pools[0].options();
+        let connecting = self.connecting.get_or_insert_with(|| {
+            let options = options.clone();
+            Box::pin(within(MOMENTS_TO_CONNECT, async move { PgConnection::connect_with(&options).await }))
+        });
+        let Some(connected) = within(MOMENTS, connecting).await else { return no_answer() };
+        self.connecting = None;
+        match connected {
+            None => no_answer(),
+            Some(Ok(connection)) => self.ask(connection).await.unwrap_or_else(|error| Found::Away(error.to_string())),
+            Some(Err(sqlx::Error::Database(refusal))) if self.is_served(&*refusal).await => {
+                Found::Closed(refusal.to_string())
             }
-            if moments == MOMENTS {
-                return Err("it does not answer".into());
-            }
-        };
-        drop(asking);
-        match answer {
-            Ok((connection, false)) => {
-                self.connection = Some(connection);
-                Ok(())
-            }
-            // A standby that was not promoted. Its connection goes: the next one may find the server that was.
-            Ok((_, true)) => Err("it takes no changes".into()),
-            // Full, or it does not like us any more: but it is there, and those who are connected may go on.
-            Err(sqlx::Error::Database(refusal)) if !refusal.code().is_some_and(|code| code.starts_with("57P")) => {
-                tracing::debug!(%refusal, "the pulse was refused");
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
+            Some(Err(error)) => Found::Away(error.to_string()),
         }
     }
-}
 
-/// Whether Postgres is read-only. A connection that died alone is replaced: that is no outage.
-async fn question(connection: Option<PgConnection>, options: &PgConnectOptions) -> sqlx::Result<(PgConnection, bool)> {
-    if let Some(mut connection) = connection
-        && let Ok(is_read_only) = is_read_only(&mut connection).await
-    {
-        return Ok((connection, is_read_only));
+    /// Asks whether Postgres takes changes; fails when this connection is none any more. One that did not answer is not
+    /// asked again.
+    async fn ask(&mut self, mut connection: PgConnection) -> sqlx::Result<Found> {
+        let question = sqlx::query_scalar("select current_setting('transaction_read_only')::boolean");
+        let Some(is_read_only) = within(MOMENTS, question.fetch_one(&mut connection)).await else {
+            return Ok(no_answer());
+        };
+        if is_read_only? {
+            // A standby that was not promoted. Its connection goes: the next one may find the server that was.
+            return Ok(Found::Away("it takes no changes".into()));
+        }
+        self.connection = Some(connection);
+        Ok(Found::Here)
     }
-    let mut connection = PgConnection::connect_with(options).await?;
-    let is_read_only = is_read_only(&mut connection).await?;
-    Ok((connection, is_read_only))
+
+    /// Whether requests go on where we are refused, because it is full or does not like us any more: they have
+    /// connections, or are such a crowd that none is free.
+    async fn is_served(&mut self, refusal: &dyn DatabaseError) -> bool {
+        // 57P operator intervention: it starts or stops.
+        let is_down = refusal.code().is_some_and(|code| code.starts_with("57P"));
+        let was_here = *self.is_here.borrow();
+        was_here && !is_down && !matches!(within(MOMENTS, self.pools[0].acquire()).await, Some(Err(_)))
+    }
 }
 
-async fn is_read_only(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select current_setting('transaction_read_only')::boolean").fetch_one(connection).await
+fn no_answer() -> Found {
+    Found::Away("it does not answer".into())
+}
+
+/// Does `work` for so many moments.
+async fn within<T>(moments: u32, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    for _ in 0..moments {
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            () = tokio::time::sleep(MOMENT) => {}
+        }
+    }
+    None
 }

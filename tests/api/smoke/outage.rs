@@ -194,3 +194,25 @@ async fn while_postgres_is_frozen_everybody_is_answered() {
     let (code, _) = server.terminate().await;
     assert_eq!(code, Some(0), "{}", server.said());
 }
+
+#[tokio::test]
+async fn why_a_database_lets_nobody_in_is_said_once() {
+    let place = Place::filled();
+    let mut server = place.serve().await;
+    let mut database = place.database().await;
+    sqlx::raw_sql("alter role bloq nologin").execute(&mut database).await.expect("it is ours");
+    let others =
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'bloq' and pid <> pg_backend_pid()";
+    sqlx::raw_sql(others).execute(&mut database).await.expect("they are ours");
+    // Each of these is a question to the database.
+    for _ in 0..5 {
+        server.get("/health/ready").await.refused(503, "DatabaseUnavailable");
+    }
+    sqlx::raw_sql("alter role bloq login").execute(&mut database).await.expect("it is ours");
+    until("the server is ready", async || server.get("/health/ready").await.status == 200).await;
+    database.close().await.expect("it is open");
+    assert_eq!(server.terminate().await.0, Some(0), "{}", server.said());
+    let said = server.said();
+    assert_eq!(said.matches("is not permitted to log in").count(), 1, "{said}");
+    assert_eq!(said.matches("the database is back").count(), 1, "{said}");
+}
