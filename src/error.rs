@@ -31,6 +31,9 @@ pub enum Error {
         /// When it may be worth another try.
         retry_after: Duration,
     },
+    /// The database cannot be used, and nothing has changed. Its pulse tells the log of an outage.
+    #[error("{}", Code::DatabaseUnavailable.message())]
+    Away(#[source] Option<anyhow::Error>),
     /// Our own fault. Logged where it becomes an answer, and nowhere else.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
@@ -74,13 +77,28 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Refused(code) | Self::Invalid { code, .. } | Self::Busy { code, .. } => *code,
+            Self::Away(_) => Code::DatabaseUnavailable,
             Self::Internal(_) => Code::InternalError,
         }
     }
 
-    /// The database cannot be reached, and nothing has changed.
-    pub fn database_unavailable() -> Self {
-        Self::Busy { code: Code::DatabaseUnavailable, retry_after: Duration::from_secs(1) }
+    /// When it may be worth another try, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => Some(*retry_after),
+            Self::Away(_) => Some(Duration::from_secs(1)),
+            Self::Refused(_) | Self::Invalid { .. } | Self::Internal(_) => None,
+        }
+    }
+
+    /// What the log may say of it, which is more than a client is told.
+    pub fn reason(&self) -> String {
+        match self {
+            // The library repeats the causes of its errors.
+            Self::Away(Some(reason)) => reason.to_string(),
+            Self::Internal(reason) => format!("{reason:#}"),
+            refusal => refusal.to_string(),
+        }
     }
 
     /// A change was begun, and it is not known to be made.

@@ -5,8 +5,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::db;
 use crate::db::pulse::Pulse;
-use crate::error::Code;
+use crate::error::Error;
+
+/// The pause before a look whether the database is back.
+const AWAY: Duration = Duration::from_millis(250);
 
 /// A background job made of steps.
 pub trait Worker: Send + Sync + 'static {
@@ -28,11 +32,11 @@ pub trait Worker: Send + Sync + 'static {
     }
 }
 
-/// Runs `worker` until `stop`, while the database is there; a failing step is logged and tried again, more and more
-/// slowly.
+/// Runs `worker` until `stop`, while the database is there. A failing step is tried again, more and more slowly; the log is
+/// told of the first failure of each kind, and when all is well again.
 pub fn spawn<W: Worker>(worker: W, pulse: Pulse, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut failures = 0u32;
+        let (mut failures, mut told) = (0u32, Vec::new());
         while !stop.is_cancelled() {
             if stop.run_until_cancelled(pulse.here()).await.is_none() {
                 break;
@@ -41,15 +45,24 @@ pub fn spawn<W: Worker>(worker: W, pulse: Pulse, stop: CancellationToken) -> Joi
             let outcome = if W::MAY_BE_CUT { pulse.during(step).await.flatten() } else { step.await };
             let pause = match outcome {
                 Ok(pause) => {
+                    if !told.is_empty() {
+                        tracing::info!(worker = W::NAME, "a background step works again");
+                        told.clear();
+                    }
                     failures = 0;
                     pause
                 }
-                // An outage is waited for above, and is no fault of the step.
-                Err(error) if error.code() == Code::DatabaseUnavailable => Duration::from_millis(250),
+                // The pulse tells of an outage; it is waited for above, and is no fault of the step.
+                Err(Error::Away(_)) if stop.run_until_cancelled(pulse.ask()).await != Some(true) => AWAY,
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     let pause = Duration::from_millis(250u64 << failures.min(7));
-                    tracing::warn!(worker = W::NAME, error = ?error, retry_in = ?pause, "a background step failed");
+                    let kind = (error.code(), db::sqlstate(&error));
+                    if !told.contains(&kind) {
+                        let reason = error.reason();
+                        tracing::warn!(worker = W::NAME, reason, retry_in = ?pause, "a background step failed");
+                        told.push(kind);
+                    }
                     pause
                 }
             };
@@ -61,7 +74,7 @@ pub fn spawn<W: Worker>(worker: W, pulse: Pulse, stop: CancellationToken) -> Joi
         }
         let last = async || if W::DRAINS { pulse.during(worker.step()).await.flatten().map(drop) } else { Ok(()) };
         if let Err(error) = last().await {
-            tracing::warn!(worker = W::NAME, %error, "the last background step failed");
+            tracing::warn!(worker = W::NAME, reason = error.reason(), "the last background step failed");
         }
     })
 }

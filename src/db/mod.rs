@@ -6,6 +6,7 @@ pub mod pulse;
 
 mod pool;
 
+use std::borrow::Cow;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -135,7 +136,7 @@ impl From<sqlx::Error> for Error {
             }
             error if is_away(&error) => {
                 tracing::debug!(%error, "the database is away");
-                Self::database_unavailable()
+                Self::Away(Some(error.into()))
             }
             error => Self::Internal(error.into()),
         }
@@ -145,6 +146,13 @@ impl From<sqlx::Error> for Error {
 /// Whether the reason of a failure is a database that cannot be reached (yet).
 pub fn is_unreachable(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<sqlx::Error>().is_some_and(is_away))
+}
+
+/// What Postgres calls the reason of a failure (SQLSTATE), if it gave one.
+pub fn sqlstate(error: &Error) -> Option<String> {
+    let (Error::Away(Some(reason)) | Error::Internal(reason)) = error else { return None };
+    let refusal = reason.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>()?.as_database_error());
+    refusal?.code().map(Cow::into_owned)
 }
 
 /// Whether an error says that the database is gone, not that a statement is wrong.

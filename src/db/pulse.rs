@@ -108,7 +108,7 @@ impl Pulse {
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
         tokio::select! {
             biased;
-            () = self.away() => Err(Error::database_unavailable()),
+            () = self.away() => Err(Error::Away(None)),
             done = work => Ok(done),
         }
     }

@@ -83,7 +83,7 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
 
 /// The answer to a request whose event could not be committed.
 async fn refuse(mut pending: Pending, id: &RequestId, is_head: bool, change: &Change) -> Response {
-    let error = if change.is_begun() { Error::outcome_unknown() } else { Error::database_unavailable() };
+    let error = if change.is_begun() { Error::outcome_unknown() } else { Error::Away(None) };
     let refusal = write_down(error.into_response(), id);
     let (parts, body) = refusal.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();

@@ -94,7 +94,7 @@ impl IntoResponse for Error {
         if let Some(challenge) = challenge(code) {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Error::Busy { retry_after, .. } = &self {
+        if let Some(retry_after) = self.retry_after() {
             // Rounded up: whoever comes back after exactly these seconds is not too early.
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
             response.headers_mut().insert(RETRY_AFTER, u64::try_from(seconds).unwrap_or(u64::MAX).into());

@@ -121,7 +121,7 @@ pub fn starting(browsers: &Browsers) -> Router {
         .layer(from_fn_with_state(browsers.clone(), browsers::guard))
         .layer(option_layer(browsers.cors()))
         .layer(from_fn(error::render));
-    Router::new().merge(probes::live_router()).fallback(async || Error::database_unavailable()).layer(layers)
+    Router::new().merge(probes::live_router()).fallback(async || Error::Away(None)).layer(layers)
 }
 
 fn on_panic(payload: Box<dyn Any + Send>) -> Response {

@@ -82,6 +82,6 @@ async fn ready(State(pulse): State<Pulse>, Extension(Stop(stop)): Extension<Stop
     } else if pulse.ask().await {
         Ok(Json(HealthResponse { status: "ok" }))
     } else {
-        Err(Error::database_unavailable())
+        Err(Error::Away(None))
     }
 }

@@ -27,8 +27,8 @@ const MOST_ATTEMPTS: i32 = 14;
 /// How often to look for mails that another process queued.
 const POLL: Duration = Duration::from_secs(2);
 
-/// The pause before another try to note what became of a mail.
-const RETRY_NOTE: Duration = Duration::from_millis(100);
+/// The pause before another try to note what became of a mail: the first and the longest.
+const RETRY_NOTE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Characters of a mail server's complaint that are kept.
 const LONGEST_COMPLAINT: usize = 500;
@@ -78,10 +78,17 @@ impl Courier {
             Err(_) => MailOutcome::Delayed,
         });
         // Noted even if the database has to come back for it: a mail of which nobody knows that it was sent leaves again.
+        let (mut pause, mut is_told) = (RETRY_NOTE.0, false);
         loop {
             match self.pulse.during(self.note(&due, &outcome)).await.flatten() {
                 Err(error) if matches!(error.code(), Code::DatabaseUnavailable | Code::Overloaded) => {
-                    tokio::time::sleep(RETRY_NOTE).await;
+                    // Of an outage the pulse tells.
+                    if !is_told && self.pulse.ask().await {
+                        tracing::warn!(mail = %due.id, reason = error.reason(), "cannot note yet what became of a mail");
+                        is_told = true;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_NOTE.1);
                     self.pulse.here().await;
                 }
                 noted => return noted.map(|()| true),

@@ -12,6 +12,7 @@ use sqlx::{Connection, PgConnection};
 use super::{EMAIL, Place, Program, Somebody, ada};
 use crate::harness::STRONG;
 use crate::harness::call::{Answer, Call};
+use crate::harness::people::sign_up_body;
 use crate::harness::program::until;
 
 /// The promise is 2 s, for a machine that is not busy with other tests.
@@ -215,4 +216,68 @@ async fn why_a_database_lets_nobody_in_is_said_once() {
     let said = server.said();
     assert_eq!(said.matches("is not permitted to log in").count(), 1, "{said}");
     assert_eq!(said.matches("the database is back").count(), 1, "{said}");
+}
+
+/// Counts how often it is tried: a sequence is the one thing that a refused statement leaves behind.
+const FULL_DISK: &str = "
+    create sequence attempts;
+    create function full_disk() returns trigger language plpgsql as $$
+    begin
+        perform nextval('attempts');
+        raise exception 'no space left on device' using errcode = 'disk_full';
+    end $$;";
+
+/// Waits until it was tried so many times.
+async fn tried(database: &mut PgConnection, times: i64) {
+    let mut attempts = 0;
+    until("it was tried again", async || {
+        let query = sqlx::query_scalar("select last_value from attempts");
+        attempts = query.fetch_one(&mut *database).await.expect("a number");
+        attempts >= times
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_a_full_disk_holds_up_is_told_of_once_and_tried_less_and_less_often() {
+    let place = Place::filled();
+    let mut server = place.serve().await;
+    let mut database = place.database().await;
+    let began = Instant::now();
+    sqlx::raw_sql(FULL_DISK).execute(&mut database).await.expect("it is ours");
+    let trigger = "create trigger full_disk before update on erasures for each statement execute function full_disk()";
+    sqlx::raw_sql(trigger).execute(&mut database).await.expect("it is ours");
+    tried(&mut database, 4).await;
+    let took = began.elapsed();
+    sqlx::raw_sql("drop trigger full_disk on erasures").execute(&mut database).await.expect("it is ours");
+    until("it works again", async || server.said().contains("a background step works again")).await;
+    server.get("/health/ready").await.expect(200);
+    database.close().await.expect("it is open");
+    assert_eq!(server.terminate().await.0, Some(0), "{}", server.said());
+
+    let said = server.said();
+    let warnings: Vec<_> = said.lines().filter(|line| line.contains("a background step failed")).collect();
+    assert_eq!(warnings.len(), 1, "{said}");
+    assert!(warnings[0].contains("no space left on device") && warnings[0].contains("eraser"), "{said}");
+    // Pauses of 0.5, 1 and 2 s.
+    assert!(took > Duration::from_secs(3), "4 tries within {took:?}");
+}
+
+#[tokio::test]
+async fn a_mail_of_which_a_full_disk_keeps_no_note_is_told_of_once_and_noted_when_there_is_room() {
+    let place = Place::filled();
+    let mut server = place.serve().await;
+    let mut database = place.database().await;
+    sqlx::raw_sql(FULL_DISK).execute(&mut database).await.expect("it is ours");
+    let trigger = "create trigger full_disk before update on outbox for each row
+                   when (new.sent_at is not null) execute function full_disk()";
+    sqlx::raw_sql(trigger).execute(&mut database).await.expect("it is ours");
+    server.post("/users").json(&sign_up_body(EMAIL)).await.expect(201);
+    tried(&mut database, 4).await;
+    sqlx::raw_sql("drop trigger full_disk on outbox").execute(&mut database).await.expect("it is ours");
+    until("it is noted", async || server.said().contains("sent a mail")).await;
+    database.close().await.expect("it is open");
+    assert_eq!(server.terminate().await.0, Some(0), "{}", server.said());
+    let said = server.said();
+    assert_eq!(said.matches("no space left on device").count(), 1, "{said}");
 }
