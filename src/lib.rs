@@ -22,6 +22,7 @@ pub mod random;
 pub mod sealing;
 pub mod secret;
 pub mod server;
+pub mod stop;
 pub mod sweeper;
 pub mod telemetry;
 pub mod worker;

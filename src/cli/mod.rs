@@ -10,12 +10,11 @@ mod serve;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Log, Overrides};
-use crate::{app, http, telemetry};
+use crate::{app, http, stop, telemetry};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BLOQ_ACCOUNTS_COMMIT"), ")");
 
@@ -139,7 +138,6 @@ fn complete(log: &Log, command: impl Future<Output = anyhow::Result<ExitCode>>) 
     telemetry::start(log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(command);
-    // A hash or a mail that is still under way must not hold up the exit.
-    runtime.shutdown_timeout(Duration::from_millis(500));
+    runtime.shutdown_timeout(stop::THREADS);
     outcome
 }

@@ -1,14 +1,11 @@
 //! `bloq-accounts serve`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{database, output};
 use crate::app::{App, Workers};
@@ -17,23 +14,19 @@ use crate::config::{Config, Overrides};
 use crate::db::embedded::{Embedded, Holder};
 use crate::random::Random;
 use crate::server::{Certificates, Door};
+use crate::stop::{Step, Stop};
 use crate::{data_dir, db, server};
 
 /// How long to wait before another try to reach the configured database.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How long the last events and the private Postgres may take at a stop, after the requests had their time; and the least
-/// that Postgres is given, whatever was left.
-const LAST_THINGS: Duration = Duration::from_millis(1500);
-const LEAST_PATIENCE: Duration = Duration::from_millis(500);
-
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal(&config)?;
     raise_file_limit();
-    let mut door = Door::open(&config, Clock::System, stop.clone()).await?;
+    let door = Door::open(&config, Clock::System, stop.clone()).await?;
     if let Some(certificates) = door.certificates() {
-        look_on_signal(certificates.clone())?;
+        look_on_signal(certificates.clone(), &stop)?;
     }
     if config.server.listen.port() == 0 {
         // What is derived from the address must know the real port.
@@ -49,46 +42,53 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
         None => tokio::select! {
             started = Embedded::start(database::embedded_settings(&config), Holder::Server) => Some(started?),
             // What was started so far ends when it is dropped.
-            () = stop.cancelled() => {
+            () = stop.asked() => {
                 door.closed().await;
-                return Ok(ExitCode::SUCCESS);
+                return stop.outcome().map(|()| ExitCode::SUCCESS);
             }
         },
     };
-    let stopping = tokio::spawn(stopping(stop.clone(), embedded.as_ref().map(Embedded::alarm)));
+    if let Some(embedded) = &embedded {
+        stop.watch("supervisor of the private Postgres", stop.token(), attend(embedded, stop.clone()));
+    }
     let url = embedded.as_ref().map(Embedded::url).or(config.database_url()).unwrap_or_default();
 
     let outcome = tokio::select! {
         built = build(&config, url) => match built {
             Ok((app, workers)) => {
                 let opened = |door: &Door| greet(&config, door);
-                server::run(door, app, workers, stop.clone(), opened).await
+                server::run(door, app, workers, opened).await;
+                Ok(())
             }
             Err(error) => Err(error),
         },
         // Stopped before it was ready.
-        () = stop.cancelled() => {
+        () = stop.asked() => {
             door.closed().await;
             Ok(())
         }
     };
-    if let Some(embedded) = embedded {
-        stop.cancel();
-        let seconds = config.server.shutdown_delay_seconds + config.server.shutdown_grace_seconds;
-        let end = stopping.await? + Duration::from_secs(seconds) + LAST_THINGS;
-        embedded.stop_within(end.saturating_duration_since(Instant::now()).max(LEAST_PATIENCE)).await;
-    }
-    outcome.map(|()| ExitCode::SUCCESS)
+    stop.ask();
+    let ended = match embedded {
+        Some(embedded) => {
+            let patience = stop.end_of(Step::Postgres).saturating_duration_since(Instant::now());
+            embedded.stop_within(patience).await
+        }
+        None => Ok(()),
+    };
+    outcome.and(stop.outcome()).and(ended).map(|()| ExitCode::SUCCESS)
 }
 
-/// Waits for the stop and answers when it came. A Postgres of our own that somebody froze is woken: requests and events
-/// that are under way need it.
-async fn stopping(stop: CancellationToken, alarm: Option<Arc<Notify>>) -> Instant {
-    stop.cancelled().await;
-    if let Some(alarm) = alarm {
-        alarm.notify_one();
+/// Waits for the stop. A Postgres of our own that somebody froze is woken then: requests and events that are under way need
+/// it. Ends before the stop when nobody looks after Postgres any more.
+fn attend(embedded: &Embedded, stop: Stop) -> impl Future<Output = ()> + use<> {
+    let (gone, alarm) = (embedded.gone(), embedded.alarm());
+    async move {
+        tokio::select! {
+            () = gone => {}
+            () = stop.asked() => alarm.notify_one(),
+        }
     }
-    Instant::now()
 }
 
 /// The one line that tells where everything is. From here on every request is served.
@@ -127,9 +127,9 @@ async fn build(config: &Config, url: &str) -> anyhow::Result<(App, Workers)> {
 }
 
 /// SIGHUP is how tools that renew certificates say that they did. Without a certificate it means what it always means.
-fn look_on_signal(certificates: Certificates) -> anyhow::Result<()> {
+fn look_on_signal(certificates: Certificates, stop: &Stop) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
+    stop.watch("listener to SIGHUP", stop.token(), async move {
         while hangup.recv().await.is_some() {
             certificates.look_now();
         }
@@ -137,12 +137,12 @@ fn look_on_signal(certificates: Certificates) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A token that is cancelled by the first SIGTERM or Ctrl-C; the second one ends the process on the spot.
-pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+/// A stop that the first SIGTERM or Ctrl-C asks for; the second one ends the process on the spot.
+pub(super) fn stop_on_signal(config: &Config) -> anyhow::Result<Stop> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = CancellationToken::new();
+    let stop = Stop::new(&config.server);
     let stopping = stop.clone();
-    tokio::spawn(async move {
+    stop.watch("listener to signals", stop.token(), async move {
         let mut next = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -151,7 +151,7 @@ pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         };
         next().await;
         tracing::info!("stopping; once more to stop at once");
-        stopping.cancel();
+        stopping.ask();
         next().await;
         std::process::exit(130);
     });

@@ -10,7 +10,6 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Pool, first};
@@ -127,13 +126,11 @@ impl Heart {
     }
 
     /// Beats until `stop`.
-    pub fn spawn(self, stop: CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(async move {
-            stop.run_until_cancelled(self.run()).await;
-        })
+    pub async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.beats()).await;
     }
 
-    async fn run(mut self) {
+    async fn beats(&mut self) {
         let mut told: Vec<Found> = Vec::new();
         loop {
             let found = self.beat().await;

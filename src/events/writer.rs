@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -32,6 +31,8 @@ pub struct Writer {
     pool: Pool,
     pulse: Pulse,
     queue: mpsc::Receiver<Handover>,
+    /// Taken from the queue, and being written.
+    gathered: Vec<Handover>,
     /// Events that nobody waits for any more, to be written when the database is back.
     backlog: VecDeque<Arc<Event>>,
     batch: usize,
@@ -54,6 +55,7 @@ impl Writer {
             pool,
             pulse,
             queue,
+            gathered: Vec::new(),
             backlog: VecDeque::new(),
             batch: config.batch,
             capacity: config.queue,
@@ -64,47 +66,37 @@ impl Writer {
         (writer, sender)
     }
 
-    /// Runs until `stop`, and then until everything handed over is written (or the database stays away).
-    pub fn spawn(self, stop: CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(self.run(stop))
-    }
-
-    async fn run(mut self, stop: CancellationToken) {
-        let mut batch = Vec::with_capacity(self.batch);
+    /// Runs until `stop`, and then until everything handed over is written. How long the latter may take is up to the
+    /// caller: dropped before, the writer tells the log what is lost.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 biased;
-                received = self.queue.recv_many(&mut batch, self.batch) => {
+                received = self.queue.recv_many(&mut self.gathered, self.batch) => {
                     if received == 0 { break; }
                 }
                 () = returned(&self.pulse, pause), if !self.backlog.is_empty() => {}
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
-            let committed = self.write(&mut batch).await;
+            let committed = self.write().await;
             pause = if committed { Duration::ZERO } else { (pause * 2).clamp(RETRY_FIRST, RETRY_LATER) };
         }
-        // The last chance for events that waited for the database: a bounded one, so that a stop is a stop.
-        let last_chance = async {
-            while !self.backlog.is_empty() {
-                returned(&self.pulse, pause).await;
-                let committed = self.write(&mut batch).await;
-                pause = if committed { Duration::ZERO } else { RETRY_FIRST };
-            }
-        };
-        let _ = tokio::time::timeout(LAST_CHANCE, last_chance).await;
-        if !self.backlog.is_empty() {
-            tracing::error!(events = self.backlog.len(), "events were lost: the database is away and the server stops");
+        // The last chance for events that waited for the database.
+        while !self.backlog.is_empty() {
+            returned(&self.pulse, pause).await;
+            let committed = self.write().await;
+            pause = if committed { Duration::ZERO } else { RETRY_FIRST };
         }
     }
 
     /// Writes what has gathered and a part of the backlog; answers whether the database took it.
-    async fn write(&mut self, batch: &mut Vec<Handover>) -> bool {
+    async fn write(&mut self) -> bool {
         let overdue = self.backlog.len().min(self.batch);
         // A later word about the same event counts; a statement could not say both.
-        let mut order: Vec<Uuid> = Vec::with_capacity(overdue + batch.len());
-        let mut latest: HashMap<Uuid, Arc<Event>> = HashMap::with_capacity(overdue + batch.len());
-        for event in self.backlog.iter().take(overdue).chain(batch.iter().map(|handover| &handover.event)) {
+        let mut order: Vec<Uuid> = Vec::with_capacity(overdue + self.gathered.len());
+        let mut latest: HashMap<Uuid, Arc<Event>> = HashMap::with_capacity(overdue + self.gathered.len());
+        for event in self.backlog.iter().take(overdue).chain(self.gathered.iter().map(|handover| &handover.event)) {
             if latest.insert(event.id, event.clone()).is_none() {
                 order.push(event.id);
             }
@@ -124,7 +116,8 @@ impl Writer {
         for event in waiting.into_iter().rev() {
             self.backlog.push_front(event);
         }
-        for Handover { event, done } in batch.drain(..) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for Handover { event, done } in gathered.drain(..) {
             // Who still waits is told, and where it failed answers 503 and hands over what it told its client. Who does
             // not wait has had the last word: that is kept.
             let is_told = done.is_some_and(|done| done.send(!failures.contains_key(&event.id)).is_ok());
@@ -132,6 +125,8 @@ impl Writer {
                 self.keep(event);
             }
         }
+        // Its memory is used again.
+        self.gathered = gathered;
         self.metrics.events_wait(self.backlog.len());
         // A refusal is an answer: there is nothing to wait for before the rest is tried.
         !failures.values().any(|failure| matches!(failure, Failure::Away))
@@ -203,6 +198,15 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let events = self.backlog.len() + self.gathered.len() + self.queue.len();
+        if events > 0 {
+            tracing::error!(events, "events were lost: the database did not take them before the server stopped");
+        }
+    }
+}
+
 /// Waits at least for `pause`, and until the database is there.
 async fn returned(pulse: &Pulse, pause: Duration) {
     tokio::time::sleep(pause).await;
@@ -219,6 +223,3 @@ enum Failure {
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LATER: Duration = Duration::from_secs(1);
-
-/// How long a stop waits for a database that is away while events wait for it.
-const LAST_CHANCE: Duration = Duration::from_secs(1);

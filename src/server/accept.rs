@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use crate::config;
 use crate::metrics::Connections;
+use crate::stop::{Step, Stop};
 
 /// Longest time for a TLS handshake; a client far away needs one second.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -36,8 +37,6 @@ pub struct Entrance {
     tls: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
     patience: Duration,
-    delay: Duration,
-    grace: Duration,
 }
 
 impl Entrance {
@@ -48,8 +47,6 @@ impl Entrance {
             tls: None,
             places: connections.free.clone(),
             patience: Duration::from_secs(config.idle_timeout_seconds),
-            delay: Duration::from_secs(config.shutdown_delay_seconds),
-            grace: Duration::from_secs(config.shutdown_grace_seconds),
         }
     }
 
@@ -59,12 +56,12 @@ impl Entrance {
     }
 
     /// Accepts connections until `stop`, and as long after it as configured, then gives open requests a bounded time to finish.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+    pub async fn serve(self, listener: TcpListener, stop: Stop) {
         let graceful = GracefulShutdown::new();
         let (connections, closed, cut_off) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let mut closing = pin!(async {
-            stop.cancelled().await;
-            tokio::time::sleep(self.delay).await;
+            stop.asked().await;
+            tokio::time::sleep_until(stop.end_of(Step::ServeOn)).await;
         });
 
         loop {
@@ -96,8 +93,8 @@ impl Entrance {
 
         drop(listener);
         closed.cancel();
-        if tokio::time::timeout(self.grace, graceful.shutdown()).await.is_err() {
-            tracing::warn!(grace = ?self.grace, "some connections did not finish in time");
+        if tokio::time::timeout_at(stop.end_of(Step::Requests), graceful.shutdown()).await.is_err() {
+            tracing::warn!("some connections did not finish in time");
         }
         // Dropped requests hand their events over, so the writer must outlive them.
         cut_off.cancel();

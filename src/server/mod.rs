@@ -5,15 +5,12 @@ mod accept;
 mod tls;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Workers};
 use crate::clock::Clock;
@@ -22,12 +19,11 @@ use crate::db::pulse::Pulse;
 use crate::http::browsers::Browsers;
 use crate::mail::Courier;
 use crate::metrics::Connections;
+use crate::stop::{Step, Stop, Task};
 use crate::{http, worker};
 use accept::Entrance;
 pub use tls::Certificates;
 
-/// How long the last events may take at a stop.
-const FLUSHED_WITHIN: Duration = Duration::from_millis(1200);
 /// Connections of the door for metrics: it must not be a way around `server.max_connections`.
 const MOST_SCRAPERS: usize = 50;
 
@@ -39,10 +35,8 @@ pub struct Door {
     address: SocketAddr,
     tls: Option<(SocketAddr, Certificates)>,
     router: watch::Sender<Router>,
-    accepting: TaskTracker,
-    stop: CancellationToken,
-    /// From the stop to the end of the last request.
-    grace: Duration,
+    accepting: Vec<Task>,
+    stop: Stop,
     connections: Connections,
     metrics: Option<(SocketAddr, watch::Sender<Router>)>,
 }
@@ -52,7 +46,7 @@ impl Door {
     ///
     /// # Errors
     /// When an address cannot be had or the certificate cannot be used.
-    pub async fn open(config: &Config, clock: Clock, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub async fn open(config: &Config, clock: Clock, stop: Stop) -> anyhow::Result<Self> {
         let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
         let Config { server, tls, .. } = config;
         let certificates = Certificates::open(tls, clock)?;
@@ -77,30 +71,14 @@ impl Door {
             None => None,
         };
 
-        let accepting = TaskTracker::new();
-        for (listener, entrance) in entrances {
-            let stop = stop.clone();
-            accepting.spawn(async move {
-                // A panic in one accept loop ends the server like a stop does.
-                let _ends_all = stop.clone().drop_guard();
-                entrance.serve(listener, stop).await;
-            });
-        }
-        accepting.close();
+        let accept = |(listener, entrance): (_, Entrance)| {
+            stop.watch("listener", stop.token(), entrance.serve(listener, stop.clone()))
+        };
+        let accepting = entrances.into_iter().map(accept).collect();
         if let Some(certificates) = certificates.clone() {
-            worker::spawn(certificates, Pulse::steady(), stop.clone());
+            worker::spawn(certificates, &Pulse::steady(), &stop, stop.token());
         }
-        let grace = Duration::from_secs(server.shutdown_delay_seconds + server.shutdown_grace_seconds);
-        Ok(Self {
-            address: plain,
-            tls: private.zip(certificates),
-            router,
-            accepting,
-            stop,
-            grace,
-            connections,
-            metrics,
-        })
+        Ok(Self { address: plain, tls: private.zip(certificates), router, accepting, stop, connections, metrics })
     }
 
     /// Where it listens; with the real port where the configuration said 0.
@@ -128,13 +106,15 @@ impl Door {
         if let Some((_, metrics)) = &self.metrics {
             drop(metrics.send_replace(http::metrics_router(app.clone(), self.connections.clone())));
         }
-        let (connections, stop) = (self.connections.clone(), self.stop.clone());
+        let (connections, stop) = (self.connections.clone(), self.stop.token().clone());
         drop(self.router.send_replace(http::router(app, connections, self.metrics.is_none(), stop)));
     }
 
     /// Resolves when the door is closed and the last request is answered.
-    pub async fn closed(&mut self) {
-        self.accepting.wait().await;
+    pub async fn closed(self) {
+        for task in self.accepting {
+            task.ended().await;
+        }
     }
 }
 
@@ -144,62 +124,32 @@ async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Runs the workers, opens the rooms (and says so by `opened`) and serves until the door closes; then finishes what is
-/// under way: requests first, then their events.
-pub async fn run(
-    mut door: Door,
-    app: App,
-    workers: Workers,
-    stop: CancellationToken,
-    opened: impl FnOnce(&Door),
-) -> anyhow::Result<()> {
-    let (stop_writer, stop_heart) = (CancellationToken::new(), CancellationToken::new());
+/// under way: requests first, then what they left to others.
+pub async fn run(door: Door, app: App, workers: Workers, opened: impl FnOnce(&Door)) {
     let Workers { heart, writer, courier, partitions, sweeper, eraser, last_uses } = workers;
+    let (stop, pulse) = (door.stop.clone(), app.pulse.clone());
+    let (answered, written) = (CancellationToken::new(), CancellationToken::new());
     // To the end: what is under way at a stop must not wait for a database that is away.
-    let heart = heart.spawn(stop_heart.clone());
-    let pulse = &app.pulse;
-    let mut writer = writer.spawn(stop_writer.clone());
-    // These finish the step they are in while the door closes: a mail that a server is just taking is noted as sent.
+    let heart = stop.watch("pulse", &written, heart.run(written.clone()));
+    // As long as there are requests, and then to the end of the step they are in: a mail that a server is just taking is
+    // noted as sent.
     let mut others = vec![
-        worker::spawn(partitions, pulse.clone(), stop.clone()),
-        worker::spawn(sweeper, pulse.clone(), stop.clone()),
-        worker::spawn(eraser, pulse.clone(), stop.clone()),
-        worker::spawn(last_uses, pulse.clone(), stop.clone()),
+        stop.watch("event writer", &answered, writer.run(answered.clone())),
+        worker::spawn(partitions, &pulse, &stop, &answered),
+        worker::spawn(sweeper, &pulse, &stop, &answered),
+        worker::spawn(eraser, &pulse, &stop, &answered),
+        worker::spawn(last_uses, &pulse, &stop, &answered),
     ];
-    others.extend((0..Courier::SIDE_BY_SIDE).map(|_| worker::spawn(courier.clone(), pulse.clone(), stop.clone())));
-    let stopped = stop.clone().cancelled_owned();
-    let stopping = tokio::spawn(async move {
-        stopped.await;
-        Instant::now()
-    });
+    others.extend((0..Courier::SIDE_BY_SIDE).map(|_| worker::spawn(courier.clone(), &pulse, &stop, &answered)));
 
     door.lead_to(app);
     opened(&door);
-    let outcome = tokio::select! {
-        () = door.closed() => Ok(()),
-        // Without its writer the server could answer nothing: better to end and be started again.
-        ended = &mut writer => Err(anyhow::anyhow!("the event writer ended: {ended:?}")),
-    };
-    stop_writer.cancel();
-    if outcome.is_ok() {
-        match tokio::time::timeout(FLUSHED_WITHIN, &mut writer).await {
-            Ok(ended) => ended.context("the event writer failed")?,
-            Err(_) => {
-                tracing::error!("events were lost: the database does not take them and the server stops");
-                writer.abort();
-            }
-        }
+    door.closed().await;
+    answered.cancel();
+    let deadline = stop.end_of(Step::LastWrites);
+    for other in others {
+        other.ended_by(deadline).await;
     }
-    // Steps have the time that requests have, from the same moment on.
-    stop.cancel();
-    let deadline = stopping.await.context("the clock of the stop failed")? + door.grace;
-    for mut other in others {
-        if tokio::time::timeout_at(deadline, &mut other).await.is_err() {
-            // Only the courier can take this long, waiting for a mail server. The lease brings the mail back.
-            tracing::warn!("a background step was cut off; a mail under way is tried again in a few minutes");
-            other.abort();
-        }
-    }
-    stop_heart.cancel();
-    heart.await.ok();
-    outcome
+    written.cancel();
+    heart.ended().await;
 }

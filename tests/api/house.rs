@@ -152,6 +152,16 @@ fn time_and_chance_come_from_one_place_each() {
 }
 
 #[test]
+fn no_task_that_the_server_lives_on_is_spawned_unwatched() {
+    holds(laws::tasks_are_watched);
+    for snippet in ["tokio::spawn(async {});", "tokio::task::spawn(work);", "let tasks = JoinSet::new();"] {
+        assert_eq!(judge(laws::tasks_are_watched, "server/mod.rs", snippet), 1, "{snippet}");
+        assert_eq!(judge(laws::tasks_are_watched, "stop.rs", snippet), 0, "{snippet}");
+    }
+    assert_eq!(judge(laws::tasks_are_watched, "users/password.rs", "tokio::task::spawn_blocking(hash)"), 0);
+}
+
+#[test]
 fn argon2_is_named_in_one_file() {
     holds(laws::argon2_in_one_file);
     for snippet in ["use argon2::Argon2;", "argon2::Params::new(x)", "Argon2::default()"] {

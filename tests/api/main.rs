@@ -20,6 +20,7 @@ mod openapi;
 mod properties;
 mod pulse;
 mod ratelimit;
+mod server;
 mod signing_keys;
 mod smoke;
 mod threats;

@@ -42,7 +42,7 @@ pub async fn backup(config: &Config, Backup { file, force }: Backup) -> anyhow::
     ensure!(database::exists(config), "there is no database in {} yet", config.data_dir.display());
     let folder = folder(&file)?;
     ensure!(force || file.symlink_metadata().is_err(), "{} exists: --force replaces it", file.display());
-    let stop = serve::stop_on_signal()?;
+    let stop = serve::stop_on_signal(config)?;
     let cannot_write = || format!("cannot write in {}", folder.display());
     // Mode 0600. It is removed on every way out but a SIGKILL.
     let draft = tempfile::Builder::new().prefix(".bloq-accounts-backup-").tempfile_in(&folder);
@@ -52,7 +52,7 @@ pub async fn backup(config: &Config, Backup { file, force }: Backup) -> anyhow::
     let mut progress = Progress::new("backing up", None);
     let dumped = tokio::select! {
         biased;
-        () = stop.cancelled() => Err(anyhow!("interrupted: nothing was written")),
+        () = stop.asked() => Err(anyhow!("interrupted: nothing was written")),
         dumped = embedded::dump(&settings, reached.url(), draft.as_file().try_clone()?, |byte| progress.at(byte)) => dumped,
     };
     drop(progress);
@@ -102,7 +102,7 @@ pub async fn restore(config: &Config, Restore { file, master_key }: Restore) -> 
     )?;
 
     // From here on there is something to clean up.
-    let stop = serve::stop_on_signal()?;
+    let stop = serve::stop_on_signal(config)?;
     let mut progress = Progress::new("restoring", Some(archive.length()?));
     let migrate = async |url: &str| {
         let pool = db::connect(url, 2).await?;
@@ -115,7 +115,7 @@ pub async fn restore(config: &Config, Restore { file, master_key }: Restore) -> 
         None => Ok(()),
     };
     let told = |byte| progress.at(byte);
-    embedded::restore(settings, &archive, told, migrate, put_key, stop.cancelled()).await?;
+    embedded::restore(settings, &archive, told, migrate, put_key, stop.asked()).await?;
     drop(progress);
     eprintln!("restored into {}", config.data_dir.display());
     Ok(())

@@ -21,11 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 pub use self::archive::{Archive, Tables};
 pub use self::backup::{check_empty, dump, restore, tables};
@@ -64,6 +65,7 @@ pub struct Embedded {
     stop: oneshot::Sender<Duration>,
     wake: Arc<Notify>,
     supervisor: JoinHandle<()>,
+    gone: CancellationToken,
 }
 
 impl Embedded {
@@ -84,13 +86,15 @@ impl Embedded {
         let url = launch.url();
         let supervisor = Supervisor::start(launch).await?;
         let ((stop, stopped), wake) = (oneshot::channel(), Arc::<Notify>::default());
-        let woken = wake.clone();
+        let (woken, gone) = (wake.clone(), CancellationToken::new());
+        let is_gone = gone.clone().drop_guard();
         let supervisor = tokio::spawn(async move {
+            let _is_gone = is_gone;
             supervisor.run(stopped, woken).await;
             // Only now: whoever takes the folder next must find no Postgres in it.
             drop(lock);
         });
-        Ok(Self { url, stop, wake, supervisor })
+        Ok(Self { url, stop, wake, supervisor, gone })
     }
 
     /// Where it is reached: a `postgres://` URL of a Unix socket.
@@ -103,18 +107,24 @@ impl Embedded {
         self.wake.clone()
     }
 
-    /// End Postgres cleanly, or after 4 seconds by force, and return when it is gone.
-    pub async fn stop(self) {
-        self.stop_within(guard::STOPPED_WITHIN).await;
+    /// Resolves when nobody looks after Postgres any more, which takes a stop, or a fault of ours.
+    pub fn gone(&self) -> impl Future<Output = ()> + use<> {
+        self.gone.clone().cancelled_owned()
     }
 
-    /// End Postgres cleanly, or when `patience` is over by force, and return when it is gone.
-    pub async fn stop_within(self, patience: Duration) {
+    /// End Postgres cleanly, or after 4 seconds by force, and return when it is gone.
+    pub async fn stop(self) {
+        if let Err(error) = self.stop_within(guard::STOPPED_WITHIN).await {
+            tracing::error!("{error:#}");
+        }
+    }
+
+    /// End Postgres cleanly, or when `patience` is over by force, and return when it is gone. It fails
+    /// when nobody was there to do it any more.
+    pub async fn stop_within(self, patience: Duration) -> Result<()> {
         // A supervisor that is gone has ended it.
         let _ = self.stop.send(patience);
-        if let Err(error) = self.supervisor.await {
-            tracing::error!(%error, "the supervisor of the private Postgres failed");
-        }
+        self.supervisor.await.context("the supervisor of the private Postgres failed")
     }
 }
 

@@ -73,7 +73,7 @@ async fn a_postgres_which_does_not_end_in_time_is_killed_with_its_backends() {
     let place = Place::filled();
     let embedded = place.start().await;
     let _client = connect(embedded.url()).await.unwrap();
-    embedded.stop_within(Duration::ZERO).await;
+    embedded.stop_within(Duration::ZERO).await.unwrap();
     until("Postgres is gone", async || processes_of(&place.data_dir()).is_empty()).await;
     let embedded = place.start().await;
     embedded.stop().await;

@@ -11,6 +11,7 @@ use bloq_accounts::last_use::LastUses;
 use bloq_accounts::mail::Courier;
 use bloq_accounts::random::Random;
 use bloq_accounts::server::{Certificates, Door};
+use bloq_accounts::stop::{Step, Stop};
 use bloq_accounts::worker::Worker;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
@@ -43,7 +44,7 @@ pub struct TestApp {
     eraser: Eraser,
     last_uses: LastUses,
     client: reqwest::Client,
-    stop: CancellationToken,
+    stop: Stop,
     running: JoinHandle<()>,
     database: Arc<Database>,
     folder: Arc<TempDir>,
@@ -101,29 +102,31 @@ impl TestApp {
 
     /// Stops the server in order: open requests, then their events.
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.running.await.expect("no part of the server panics");
+        self.stop.ask();
+        self.running.await.expect("an orderly stop");
+        self.stop.outcome().expect("no part of the server panics");
     }
 
     async fn run(config: Config, clock: Clock, database: Arc<Database>, folder: Arc<TempDir>) -> Self {
         let (app, Workers { heart, writer, courier, sweeper, partitions, eraser, last_uses }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
-        let stop = CancellationToken::new();
-        let mut door = Door::open(&config, clock.clone(), stop.clone()).await.expect("a free port");
+        let stop = Stop::new(&config.server);
+        let door = Door::open(&config, clock.clone(), stop.clone()).await.expect("a free port");
         let (address, tls_address, certificates) = (door.address(), door.tls_address(), door.certificates().cloned());
         let metrics_address = door.metrics_address();
         door.lead_to(app.clone());
         // The writer outlives the listener by the order in which `stop` waits for them.
         let stop_writer = CancellationToken::new();
-        let writer = writer.spawn(stop_writer.clone());
+        let writer = stop.watch("event writer", &stop_writer, writer.run(stop_writer.clone()));
         let stop_heart = CancellationToken::new();
-        let heart = heart.spawn(stop_heart.clone());
+        let heart = stop.watch("pulse", &stop_heart, heart.run(stop_heart.clone()));
+        let stopping = stop.clone();
         let serving = tokio::spawn(async move {
             door.closed().await;
             stop_writer.cancel();
-            writer.await.expect("the writer does not panic");
+            writer.ended_by(stopping.end_of(Step::LastWrites)).await;
             stop_heart.cancel();
-            heart.await.expect("the heart does not panic");
+            heart.ended().await;
         });
         Self {
             app,

@@ -4,9 +4,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bloq_accounts::config::Config;
 use bloq_accounts::server::Door;
+use bloq_accounts::stop::Stop;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Answer, Call, TestApp, sign_up_body};
 
@@ -104,8 +104,8 @@ async fn without_https_nobody_is_promised_https() {
 #[tokio::test]
 async fn a_server_that_is_still_starting_answers_browsers_like_one_that_runs() {
     let app = TestApp::start_with(with_console).await;
-    let stop = CancellationToken::new();
-    let mut door = Door::open(&app.config, app.clock.clone(), stop.clone()).await.expect("a free port");
+    let stop = Stop::new(&app.config.server);
+    let door = Door::open(&app.config, app.clock.clone(), stop.clone()).await.expect("a free port");
     let url = format!("http://{}", door.address());
     for (path, status) in [("/health/live", 200), ("/users/me", 503)] {
         let call = Call(reqwest::Client::new().get(format!("{url}{path}")).header("origin", CONSOLE));
@@ -113,7 +113,7 @@ async fn a_server_that_is_still_starting_answers_browsers_like_one_that_runs() {
         is_guarded(&answer);
         assert_eq!(answer.header("access-control-allow-origin"), CONSOLE);
     }
-    stop.cancel();
+    stop.ask();
     door.closed().await;
 }
 

@@ -4,15 +4,21 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Place, Program, ada};
 use crate::harness::people::sign_up_body;
-use crate::harness::program::until;
+use crate::harness::program::{free_address, until};
+use crate::harness::tls::Authority;
 
 /// The promise is 5 s, for a machine that is not busy with other tests.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A request that lacks most of its body.
+const SLOW_BODY: &str =
+    "POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"email\":";
 
 /// Told to stop by this signal, it ends well and leaves nothing behind.
 async fn stops(server: &mut Program, place: &Place, signal: Signal) {
@@ -42,9 +48,7 @@ async fn with_idle_and_slow_clients_ctrl_c_is_a_stop() {
     idle.read_line(&mut line).await.expect("an answer");
     assert!(line.contains("200"), "{line}");
     let _slow_head = begin(&server, "GET / HTTP/1.1\r\nHost:").await;
-    let post =
-        "POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"email\":";
-    let _slow_body = begin(&server, post).await;
+    let _slow_body = begin(&server, SLOW_BODY).await;
     stops(&mut server, &place, Signal::SIGINT).await;
 }
 
@@ -116,7 +120,7 @@ async fn a_server_that_is_still_starting_stops() {
         let place = Place::new();
         let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
         command.env("BLOQ_ACCOUNTS_LOG__LEVEL", "info");
-        let mut server = Program::start(command, crate::harness::program::free_address()).await;
+        let mut server = Program::start(command, free_address()).await;
         // Before there is a handler of signals, the system's own ends the process.
         until("it has begun", async || place.data_dir().exists()).await;
         // Not a wait for anything: the stop comes at different moments of the start.
@@ -131,7 +135,7 @@ async fn a_server_that_waits_for_its_database_stops() {
     // Takes connections and says nothing, as a frozen Postgres does.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("postgres://bloq@{}/bloq", silent.local_addr().expect("an address"));
-    let address = crate::harness::program::free_address();
+    let address = free_address();
     let listen = address.to_string();
     let command = place.command(&["serve", "--listen", &listen, "--database-url", &url]);
     let mut server = Program::start(command, address).await;
@@ -144,9 +148,10 @@ async fn a_server_that_waits_for_its_database_stops() {
 #[tokio::test]
 async fn a_server_with_a_delay_says_that_it_is_not_ready_while_it_serves_on() {
     let place = Place::filled();
-    let delay = [("BLOQ_ACCOUNTS_SERVER__SHUTDOWN_DELAY_SECONDS", "2")];
+    let delay = [("BLOQ_ACCOUNTS_SERVER__SHUTDOWN_DELAY_SECONDS", "4")];
     let mut server = place.serve_with(|command| command.envs(delay)).await;
     let ada = ada(&place, &server).await;
+    let key = server.post("/users/me/client-keys").bearer(&ada.token).await.expect(200);
     kill(Pid::from_raw(server.pid()), Signal::SIGTERM).expect("our own child");
     until("a load balancer sees it", async || {
         let answer = server.get("/health/ready").await;
@@ -159,5 +164,73 @@ async fn a_server_with_a_delay_says_that_it_is_not_ready_while_it_serves_on() {
     let mut answer = String::new();
     late.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // And so is who asked for a mail, or for what is noted beside the answer.
+    server.post("/users").json(&sign_up_body("grace@example.com")).await.expect(201);
+    place.mail_to("grace@example.com").await;
+    let grant = json!({
+        "grantType": "clientCredentials",
+        "clientId": key.text_of("clientId"),
+        "clientSecret": key.text_of("clientSecret"),
+    });
+    server.post("/auth/token").json(&grant).await.expect(200);
     assert_eq!(server.ended().await, Some(0), "{}", server.said());
+
+    let mut server = place.serve().await;
+    let keys = server.get("/users/me/client-keys").bearer(&ada.token).await.expect(200).json();
+    assert!(keys[0]["lastUsedAt"].is_string(), "{keys}");
+    server.terminate().await;
+}
+
+#[tokio::test]
+async fn all_that_can_hold_up_a_stop_holds_it_up_for_five_seconds() {
+    let mail_server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("smtp://{}", mail_server.local_addr().expect("an address"));
+    let (authority, place) = (Authority::new(), Place::filled());
+    let variables = [("BLOQ_ACCOUNTS_MAIL__TRANSPORT", "smtp"), ("BLOQ_ACCOUNTS_MAIL__SMTP_URL", url.as_str())];
+    let tls = super::tls::variables(&authority, free_address());
+    let mut server = place.serve_with(|command| command.envs(variables).envs(tls)).await;
+    // A mail server that says nothing.
+    server.post("/users").json(&sign_up_body("ada@example.com")).await.expect(201);
+    let (_silent, _) = mail_server.accept().await.expect("the courier");
+    // A request that never comes to its end, and a table that does not take its event.
+    let _slow_body = begin(&server, SLOW_BODY).await;
+    let mut locked = place.database().await;
+    let lock = "begin; lock table events in share row exclusive mode";
+    sqlx::raw_sql(lock).execute(&mut locked).await.expect("it is locked");
+    // A thread that reads a file without an end.
+    let fifo = authority.certificate();
+    std::fs::remove_file(&fifo).expect("our own folder");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("it is everywhere").success());
+    kill(Pid::from_raw(server.pid()), Signal::SIGHUP).expect("our own child");
+    let _endless = std::fs::OpenOptions::new().write(true).open(&fifo).expect("somebody reads it");
+    let postgres: Vec<_> = place.processes().into_iter().filter(|process| *process != server.pid()).collect();
+
+    let began = Instant::now();
+    kill(Pid::from_raw(server.pid()), Signal::SIGTERM).expect("our own child");
+    // And a Postgres that does not end: it would be woken if it were frozen sooner.
+    let freezing = async {
+        tokio::time::sleep(Duration::from_millis(3500)).await;
+        loop {
+            for process in &postgres {
+                let _ = kill(Pid::from_raw(*process), Signal::SIGSTOP);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let code = tokio::select! {
+        code = server.ended() => code,
+        () = freezing => None,
+    };
+    let took = began.elapsed();
+    println!("stopped after {took:?}");
+    let said = server.said();
+    assert_eq!(code, Some(0), "{said}");
+    for trouble in
+        ["some connections did not finish", "events were lost", "task=\"courier\"", "does not end: it is killed"]
+    {
+        assert!(said.contains(trouble), "{trouble}: {said}");
+    }
+    assert!(took <= Duration::from_secs(5), "{took:?}: {said}");
+    place.thaw();
+    place.is_left_alone().await;
 }

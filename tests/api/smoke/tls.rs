@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::harness::program::{Done, Place, Program, finish, free_address, until};
 use crate::harness::tls::Authority;
 
-fn variables(authority: &Authority, address: SocketAddr) -> [(String, String); 3] {
+pub fn variables(authority: &Authority, address: SocketAddr) -> [(String, String); 3] {
     let text = |path: std::path::PathBuf| path.to_str().expect("text").to_owned();
     [
         ("BLOQ_ACCOUNTS_TLS__CERTIFICATE".into(), text(authority.certificate())),
