@@ -36,9 +36,10 @@ async fn stopping_is_clean_and_final() {
     let guard = parent(place.postmaster().unwrap());
     assert_eq!(group(place.postmaster().unwrap()), guard);
     let _client = connect(&url).await.unwrap();
-    let began = Instant::now();
+    let (began, gone) = (Instant::now(), embedded.gone());
     embedded.stop().await;
     assert!(began.elapsed() < Duration::from_secs(4));
+    gone.await;
     assert!(place.log().contains("database system is shut down"));
     assert_eq!(place.postmaster(), None);
     until("the shells are gone", async || processes_of(&place.data_dir()).is_empty()).await;
