@@ -14,9 +14,8 @@ use crate::error::{Code, Error, Problem};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What proxies add to the requests of others.
-const TRACES_OF_PROXIES: [HeaderName; 6] = [
-    FORWARDED_FOR,
+/// What else proxies add to the requests of others, and what does not tell for whom in a way that we read.
+const OTHER_TRACES: [HeaderName; 5] = [
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
@@ -32,7 +31,7 @@ pub struct ClientIp {
     /// Whether a trusted proxy said something that is no address.
     pub is_doubtful: bool,
     /// Whether it is this machine or a trusted proxy, and speaks for itself: behind a proxy of this machine that we do
-    /// not know of, every stranger would look like a neighbour.
+    /// not know of, or a trusted one that does not say for whom it asks, every stranger would look like a neighbour.
     pub is_inside: bool,
 }
 
@@ -44,45 +43,57 @@ pub struct TrustedProxies(Arc<Trust>);
 struct Trust {
     networks: Vec<IpNetwork>,
     /// Whether the log knows already that somebody else forwards.
-    has_warned: AtomicBool,
+    has_warned_of_stranger: AtomicBool,
+    /// Whether it knows that one of them does not say for whom.
+    has_warned_of_silence: AtomicBool,
 }
 
 impl TrustedProxies {
     /// These networks and nobody else.
     pub fn new(networks: &[IpNetwork]) -> Self {
-        Self(Arc::new(Trust { networks: networks.to_vec(), has_warned: AtomicBool::default() }))
+        Self(Arc::new(Trust { networks: networks.to_vec(), ..Trust::default() }))
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether this is one of them.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.networks.iter().any(|network| network.contains(address))
     }
 
-    /// Says once that a header is not believed: more often, every stranger could fill the log with it.
-    fn warn_of(&self, peer: IpAddr) {
-        if !self.0.has_warned.swap(true, Ordering::Relaxed) {
-            let network = IpNetwork::from(peer);
+    /// Says once what is wrong with a proxy: more often, every stranger could fill the log with it.
+    fn warn_of(&self, peer: IpAddr, is_trusted: bool) {
+        let network = IpNetwork::from(peer);
+        if !is_trusted && !self.0.has_warned_of_stranger.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %network,
                 "X-Forwarded-For from a peer that is not trusted is ignored: if that is your reverse proxy, all its \
                  clients look like one; put its network into `server.trusted_proxies`",
+            );
+        } else if is_trusted && !self.0.has_warned_of_silence.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %network,
+                "a proxy of `server.trusted_proxies` forwards requests without X-Forwarded-For: all its clients look like \
+                 one; make it add that header",
             );
         }
     }
 
     /// The rightmost hop that is not a trusted proxy: everything left of it may be invented.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientIp {
-        let known = |address: IpAddr| ClientIp {
-            address: address.to_canonical(),
-            is_doubtful: false,
-            is_inside: address.to_canonical().is_loopback() || self.trusts(address),
+        let is_trusted = self.trusts(peer);
+        let names_client = headers.contains_key(FORWARDED_FOR);
+        let has_other_traces = OTHER_TRACES.iter().any(|trace| headers.contains_key(trace));
+        if (names_client && !is_trusted) || (has_other_traces && is_trusted && !names_client) {
+            self.warn_of(peer, is_trusted);
+        }
+        // Where somebody forwards, only X-Forwarded-For from those we trust says for whom.
+        let is_forwarded = has_other_traces || (names_client && !is_trusted);
+        let known = |address: IpAddr| {
+            let address = address.to_canonical();
+            let is_near = address.is_loopback() || self.trusts(address);
+            ClientIp { address, is_doubtful: false, is_inside: is_near && !is_forwarded }
         };
-        if !self.trusts(peer) {
-            if headers.contains_key(FORWARDED_FOR) {
-                self.warn_of(peer);
-            }
-            let client = known(peer);
-            let is_forwarding = TRACES_OF_PROXIES.iter().any(|trace| headers.contains_key(trace));
-            return ClientIp { is_inside: client.is_inside && !is_forwarding, ..client };
+        if !is_trusted {
+            return known(peer);
         }
         let mut client = peer;
         for value in headers.get_all(FORWARDED_FOR).iter().rev() {
@@ -177,6 +188,24 @@ mod tests {
         assert!(!is_inside("10.0.0.1", "x-forwarded-for", "203.0.113.9"));
         assert!(!is_inside("10.0.0.1", "x-forwarded-for", "127.0.0.1, 203.0.113.9"));
         assert!(!is_inside("10.0.0.1", "x-forwarded-for", "rubbish"));
+        // One that does not, in a way that we read.
+        for (trace, value) in [
+            ("forwarded", "for=203.0.113.9"),
+            ("x-forwarded-host", "accounts.example"),
+            ("x-forwarded-proto", "https"),
+            ("x-real-ip", "203.0.113.9"),
+            ("via", "1.1 proxy"),
+        ] {
+            assert!(!is_inside("10.0.0.1", trace, value), "{trace}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_hop_that_did_not_name_its_client_is_not_taken_for_it() {
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_FOR, "10.0.0.7".parse().expect("a value"));
+        headers.insert("via", "1.1 balancer".parse().expect("a value"));
+        assert!(!proxies().client([10, 0, 0, 1].into(), &headers).is_inside);
     }
 
     #[test]

@@ -94,3 +94,21 @@ async fn a_proxy_that_nobody_trusts_is_named_once() {
     assert!(lines[0].contains("WARN") && lines[0].contains("127.0.0.1/32"), "{}", lines[0]);
     assert!(!said.contains("203.0.113."), "what was claimed is nobody's business: {said}");
 }
+
+#[tokio::test]
+async fn a_trusted_proxy_that_does_not_say_for_whom_it_asks_is_named_once() {
+    let place = Place::filled();
+    let trusted = [("BLOQ_ACCOUNTS_SERVER__TRUSTED_PROXIES", "127.0.0.0/8")];
+    let program = place.serve_with(|command| command.envs(trusted)).await;
+    program.get("/nowhere").await.expect(404);
+    program.get("/nowhere").from("203.0.113.9").header("via", "1.1 proxy").await.expect(404);
+    assert!(!program.said().contains("X-Forwarded-For"), "{}", program.said());
+    for _ in 0..3 {
+        program.get("/nowhere").header("x-real-ip", "203.0.113.9").await.expect(404);
+    }
+    until("the log says so", async || program.said().contains("without X-Forwarded-For")).await;
+    program.get("/nowhere").header("forwarded", "for=203.0.113.77").await.expect(404);
+    let said = program.said();
+    assert_eq!(said.matches("without X-Forwarded-For").count(), 1, "{said}");
+    assert!(said.contains("127.0.0.1/32") && !said.contains("203.0.113."), "{said}");
+}
