@@ -74,6 +74,8 @@ impl Config {
         );
         for (key, value, least) in [
             ("server.max_connections", self.server.max_connections as u64, 1),
+            ("server.max_connections_per_address", self.server.max_connections_per_address as u64, 1),
+            ("server.head_timeout_seconds", self.server.head_timeout_seconds, 1),
             ("server.idle_timeout_seconds", self.server.idle_timeout_seconds, 1),
             ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1),
             ("database.max_connections", u64::from(self.database.max_connections), 3),

@@ -63,6 +63,10 @@ pub struct Server {
     pub master_key: SecretString,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Those of them that one client address may have.
+    pub max_connections_per_address: usize,
+    /// Longest time until a new connection has said what it wants: for the TLS handshake, and for the first head.
+    pub head_timeout_seconds: u64,
     /// Longest time without progress: an idle connection, the head of a request, an answer that nobody takes.
     pub idle_timeout_seconds: u64,
     /// Longest time a request may take.

@@ -1,9 +1,10 @@
 //! What is asked for when somebody looks: every figure is as old as the page it is on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::{Gauge, IntGauge, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntGauge, Opts, Registry};
 use tokio::sync::Semaphore;
 
 use super::{NAMESPACE, enter};
@@ -15,12 +16,19 @@ pub struct Connections {
     pub free: Arc<Semaphore>,
     /// How many may be open at once.
     pub most: usize,
+    /// How many were closed at once because their address had its share.
+    refused: Arc<AtomicU64>,
 }
 
 impl Connections {
     /// None open, `most` at once.
     pub fn new(most: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(most)), most }
+        Self { free: Arc::new(Semaphore::new(most)), most, refused: Arc::default() }
+    }
+
+    /// One was closed at once because its address had its share.
+    pub fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -92,6 +100,9 @@ impl Readings {
         let open = self.connections.most.saturating_sub(self.connections.free.available_permits());
         gauge("http_connections", "Connections of the REST door that are open.", whole(open));
         gauge("http_connections_max", "How many may be open at once.", whole(self.connections.most));
+        let help = "Connections closed at once because their address has as many as one may have.";
+        let refused = enter(&registry, IntCounter::new("http_connections_refused_total", help));
+        refused.inc_by(self.connections.refused.load(Ordering::Relaxed));
 
         gauge(
             "database_up",

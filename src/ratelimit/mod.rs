@@ -1,4 +1,4 @@
-//! How often somebody may ask. The room at the very right: everybody may ask it, and it asks nobody.
+//! How often somebody may ask, and how much at once. The room at the very right: everybody may ask it, and it asks nobody.
 //!
 //! No route, no table: what it knows is in memory, so each replica counts for itself, and a restart forgets. What must
 //! not be forgotten (the block of an account without e-mail) is a fact on the user's row.
@@ -8,6 +8,8 @@
 //! | [`Quotas`]: requests of an [`Action`] | one client address | `layer.rs`, whose table says which routes |
 //! | [`Throttle`]: failed log-ins | an account from one address, and an account alone | `users` |
 //! | [`Throttle`]: a password asked again with a live token | one user | `users` |
+//! | [`Shares`]: open connections | one client address | the listener, `server/accept.rs` |
+//! | [`Shares`]: exports under way | one user | `export` |
 //!
 //! It never sleeps: whoever asks too often is told when to come back (`TooManyRequests`).
 
@@ -16,6 +18,7 @@ pub mod layer;
 mod ledger;
 mod network;
 mod quota;
+mod share;
 mod throttle;
 
 use std::time::Duration;
@@ -24,6 +27,7 @@ use crate::error::{Code, Error};
 
 pub use network::Network;
 pub use quota::{Action, Quotas};
+pub use share::{Share, Shares};
 pub use throttle::{Account, Confirmation, Standing, Throttle};
 
 const MINUTE: Duration = Duration::from_secs(60);

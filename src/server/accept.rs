@@ -1,6 +1,6 @@
 //! One accept loop for every listener: what a connection may cost, and how its requests end at a stop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +21,11 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::config;
+use crate::error::Result;
+use crate::http::client_ip::TrustedProxies;
 use crate::metrics::Connections;
+use crate::ratelimit::{Network, Share, Shares};
 use crate::stop::{Step, Stop};
-
-/// Longest time for a TLS handshake; a client far away needs one second.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -35,18 +35,25 @@ const LONGEST_HEAD: usize = 64 * 1024;
 pub struct Entrance {
     router: watch::Receiver<Router>,
     tls: Option<TlsAcceptor>,
-    places: Arc<Semaphore>,
+    connections: Connections,
+    shares: Shares<Network>,
+    proxies: TrustedProxies,
+    introduction: Duration,
     patience: Duration,
 }
 
 impl Entrance {
     /// An entrance to whatever `router` is at the moment of a request, with room for these connections.
     pub fn new(config: &config::Server, router: watch::Receiver<Router>, connections: &Connections) -> Self {
+        let patience = Duration::from_secs(config.idle_timeout_seconds);
         Self {
             router,
             tls: None,
-            places: connections.free.clone(),
-            patience: Duration::from_secs(config.idle_timeout_seconds),
+            connections: connections.clone(),
+            shares: Shares::new(config.max_connections_per_address),
+            proxies: TrustedProxies::new(&config.trusted_proxies),
+            introduction: Duration::from_secs(config.head_timeout_seconds).min(patience),
+            patience,
         }
     }
 
@@ -68,13 +75,19 @@ impl Entrance {
             // Accepted first: a place that one listener reserves for nobody would be missing at the others.
             let accepted = async {
                 let (stream, peer) = listener.accept().await?;
-                let place = self.places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-                Ok::<_, std::io::Error>((place, stream, peer))
+                // Before the place: who has enough neither gets one nor waits for one.
+                let Ok(share) = self.share_of(peer.ip()) else {
+                    self.connections.refuse();
+                    return Ok(None);
+                };
+                let place = self.connections.free.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>(Some(((place, share), stream, peer)))
             };
             let (place, stream, peer) = tokio::select! {
                 () = &mut closing => break,
                 accepted = accepted => match accepted {
-                    Ok(accepted) => accepted,
+                    Ok(Some(accepted)) => accepted,
+                    Ok(None) => continue,
                     Err(error) => {
                         // Out of file descriptors, or a client that was gone before it was here.
                         tracing::warn!(%error, "cannot accept a connection");
@@ -102,6 +115,12 @@ impl Entrance {
         connections.wait().await;
     }
 
+    /// The share that a connection takes of what its client address may have. A trusted proxy brings those of many.
+    fn share_of(&self, peer: IpAddr) -> Result<Option<Share<Network>>> {
+        let is_client = !self.proxies.trusts(peer.to_canonical());
+        is_client.then(|| self.shares.take(Network::of(peer))).transpose()
+    }
+
     async fn welcome(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, closed: CancellationToken) {
         stream.set_nodelay(true).ok();
         // A client that does not take its answer must not keep it for ever.
@@ -110,7 +129,7 @@ impl Entrance {
         let stream = Box::pin(stream);
         let Some(tls) = self.tls.clone() else { return self.speak(stream, peer, watcher).await };
         // In this task, not in the loop: nobody waits for somebody else's handshake, and a stop waits for none.
-        let handshake = tokio::time::timeout(HANDSHAKE.min(self.patience), tls.accept(stream));
+        let handshake = tokio::time::timeout(self.introduction, tls.accept(stream));
         match closed.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => Box::pin(self.speak(stream, peer, watcher)).await,
             // Somebody who does not trust us, speaks no TLS, or only looks whether the port is open.
@@ -125,15 +144,25 @@ impl Entrance {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { router, patience, .. } = self;
+        let Self { router, patience, introduction, .. } = self;
+        let has_begun = Arc::new(Notify::new());
+        let beginning = has_begun.clone();
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            beginning.notify_one();
             request.extensions_mut().insert(ConnectInfo(peer));
             let router = router.borrow().clone();
             router.oneshot(request)
         });
         let mut builder = http1::Builder::new();
+        // The library has one limit for idling and for every head, the first one as well.
         builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LONGEST_HEAD);
-        // Resets and bad framing are the client's business.
-        watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await.ok();
+        let mut conversation = pin!(watcher.watch(builder.serve_connection(TokioIo::new(stream), service)));
+        // How it ends (resets, bad framing) is the client's business.
+        tokio::select! {
+            _ = &mut conversation => {}
+            begun = tokio::time::timeout(introduction, has_begun.notified()) => if begun.is_ok() {
+                conversation.await.ok();
+            },
+        }
     }
 }

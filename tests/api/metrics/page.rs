@@ -102,6 +102,7 @@ async fn the_page_is_one_that_prometheus_reads_and_these_are_its_metrics() {
         "hashes_waiting",
         "http_connections",
         "http_connections_max",
+        "http_connections_refused_total",
         "http_request_duration_seconds",
         "http_requests_in_flight",
         "http_requests_total",
