@@ -19,7 +19,7 @@ use crate::log_ins::LogIns;
 use crate::mail::{self, Courier, Mail, Stationery, Transport};
 use crate::metrics::Metrics;
 use crate::random::Random;
-use crate::ratelimit::{Quotas, Throttle};
+use crate::ratelimit::{Quotas, Shares, Throttle};
 use crate::signing_keys::{self, SigningKeys};
 use crate::sweeper::Sweeper;
 use crate::tokens::Tokens;
@@ -151,6 +151,7 @@ impl App {
         let client_keys =
             ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 
+        let request_timeout = Duration::from_secs(config.server.request_timeout_seconds);
         let export = Export {
             users: users.clone(),
             client_keys: client_keys.clone(),
@@ -159,6 +160,9 @@ impl App {
             mail: mail.clone(),
             tokens: tokens.clone(),
             events: events.clone(),
+            places: Shares::new(Export::AT_ONCE),
+            pulse: pulse.clone(),
+            patience: request_timeout,
         };
         let app = Self {
             auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone()),
@@ -178,7 +182,7 @@ impl App {
             random,
             trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
             browsers: Browsers::new(config),
-            request_timeout: Duration::from_secs(config.server.request_timeout_seconds),
+            request_timeout,
         };
         let courier = Courier::new(
             app.pool.clone(),

@@ -20,7 +20,8 @@ use crate::events::EventId;
 use crate::events::http::EventView;
 use crate::events::layer::Streamed;
 use crate::http::extract::Caller;
-use crate::http::openapi::{Anywhere, NeedsAccount};
+use crate::http::openapi::{Anywhere, NeedsAccount, TooManyRequests};
+use crate::ratelimit::Share;
 use crate::tokens::http::TokenView;
 use crate::users::http::ProfileView;
 use crate::users::{AccessLevel, BlockCause, UserId};
@@ -189,14 +190,14 @@ impl ExportView {
 
 /// Everything we hold about the caller
 ///
-/// Written while it is read, however many events there are. An answer that ends before its last brace is not whole: ask
-/// again.
+/// Written while it is read, however many events there are. An answer that ends before its last brace is not whole, and
+/// its connection is broken off: ask again. Two may be under way at once.
 #[utoipa::path(
     get,
     path = "/users/me/export",
     tag = "Users",
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "All of it", body = ExportView),
         NeedsAccount,
     ),
@@ -204,6 +205,7 @@ impl ExportView {
 )]
 async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<Response> {
     let user = caller.user.id;
+    let place = export.begin(user)?;
     let view = ExportView::new(export.gather(user).await?, caller.token_id);
     let whole = serde_json::to_string(&view).map_err(anyhow::Error::from)?;
     // The list of events is the last member, and empty: they follow where it was opened.
@@ -213,7 +215,7 @@ async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<
     let (sender, body) = Channel::<Bytes, axum::Error>::new(1);
     // Its own event comes after this id, and is not a part of what it exports.
     let end = export.end_of_events();
-    tokio::spawn(send(export, user, head.to_owned(), end, sender));
+    tokio::spawn(send(export, place, user, head.to_owned(), end, sender));
     let headers =
         [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"bloq-account.json\"")];
     // Compression asks once more after the end, which the channel itself does not bear.
@@ -223,7 +225,14 @@ async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<
 }
 
 /// Writes the head, the events page by page, and the end; stops when nobody reads any more.
-async fn send(export: Export, user: UserId, head: String, end: EventId, mut sender: Sender<Bytes, axum::Error>) {
+async fn send(
+    export: Export,
+    _place: Share<UserId>,
+    user: UserId,
+    head: String,
+    end: EventId,
+    mut sender: Sender<Bytes, axum::Error>,
+) {
     let (mut piece, mut last) = (head, EventId(Uuid::nil()));
     loop {
         let events = match export.next_events(user, last, end).await {

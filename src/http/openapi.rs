@@ -67,10 +67,10 @@ pub enum Anywhere {
     Unavailable(ErrorBody),
 }
 
-/// What a route with a limit may answer (`ratelimit/layer.rs`, and services that ask for a password).
+/// What a route with a limit may answer (`ratelimit/layer.rs`, services that ask for a password, exports).
 #[derive(IntoResponses)]
 pub enum TooManyRequests {
-    /// `TooManyRequests`: from this address, or with wrong passwords; `Retry-After` says when to try again
+    /// `TooManyRequests`: from this address, with wrong passwords, or at once; `Retry-After` says when to try again
     #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds")))]
     Throttled(ErrorBody),
 }

@@ -1,7 +1,10 @@
 //! `GET /users/me/export`: everything we hold about a person.
 
+use reqwest::Method;
 use serde_json::Value;
 
+use crate::harness::download::{Download, MANY_EVENTS};
+use crate::harness::program::until;
 use crate::harness::{STRONG, TestApp};
 
 #[tokio::test]
@@ -56,7 +59,7 @@ async fn thousands_of_events_are_written_while_they_are_read() {
     assert_eq!(answer.json()["events"].as_array().expect("events").len(), 5003);
     // Its own event is there before the first byte, and knows in the end how many there were.
     let id = answer.header("x-request-id").to_owned();
-    crate::harness::program::until("the bytes are counted", async || {
+    until("the bytes are counted", async || {
         let rows = app.rows_of(&id).await;
         rows.len() == 1 && rows[0]["bytes_out"] == answer.text.len()
     })
@@ -71,4 +74,40 @@ async fn nobody_exports_without_a_token() {
     let key = app.client_key(&ada).await;
     let (access, _) = app.grant(&key).await;
     app.get("/users/me/export").bearer(&access).await.refused(403, "Forbidden");
+}
+
+const PATH: &str = "/users/me/export";
+
+#[tokio::test]
+async fn an_export_whose_database_hangs_is_broken_off_and_not_ended() {
+    let app = TestApp::start_with(|config| config.server.request_timeout_seconds = 1).await;
+    let ada = app.person("ada").await;
+    app.execute(MANY_EVENTS).await;
+    let export = Download::begin(app.address, PATH, &ada.token).await;
+    app.connection_holding("lock table events in access exclusive mode", async || {
+        assert!(!export.ends_whole().await, "nobody may take it for all there is");
+    })
+    .await;
+    let export = Download::begin(app.address, PATH, &ada.token).await;
+    assert!(export.ends_whole().await);
+}
+
+#[tokio::test]
+async fn a_person_has_two_exports_at_once_and_no_more() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.execute(MANY_EVENTS).await;
+    let bob = app.person("bob").await;
+    let (one, two) =
+        tokio::join!(Download::begin(app.address, PATH, &ada.token), Download::begin(app.address, PATH, &ada.token));
+    let refused = app.get(PATH).bearer(&ada.token).await.refused(429, "TooManyRequests");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{refused:?}");
+    app.get(PATH).bearer(&bob.token).await.expect(200);
+    assert!(one.ends_whole().await, "the refused one disturbed nobody");
+    drop(two);
+    until("the places are free", async || app.get(PATH).bearer(&ada.token).await.status == 200).await;
+    // Whoever asks for the head alone leaves nothing behind.
+    for _ in 0..5 {
+        until("it is answered", async || app.call(Method::HEAD, PATH).bearer(&ada.token).await.status == 200).await;
+    }
 }

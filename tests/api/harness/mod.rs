@@ -4,6 +4,7 @@
 pub mod app;
 pub mod call;
 pub mod database;
+pub mod download;
 pub mod mailbox;
 pub mod people;
 pub mod program;

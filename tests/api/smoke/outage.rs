@@ -12,6 +12,7 @@ use sqlx::{Connection, PgConnection};
 use super::{EMAIL, Place, Program, Somebody, ada};
 use crate::harness::STRONG;
 use crate::harness::call::{Answer, Call};
+use crate::harness::download::{Download, MANY_EVENTS};
 use crate::harness::people::sign_up_body;
 use crate::harness::program::until;
 
@@ -280,4 +281,25 @@ async fn a_mail_of_which_a_full_disk_keeps_no_note_is_told_of_once_and_noted_whe
     assert_eq!(server.terminate().await.0, Some(0), "{}", server.said());
     let said = server.said();
     assert_eq!(said.matches("no space left on device").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn an_export_is_broken_off_when_postgres_freezes() {
+    let place = Place::filled();
+    let mut server = place.serve().await;
+    let ada = ada(&place, &server).await;
+    let mut database = place.database().await;
+    sqlx::query(MANY_EVENTS).execute(&mut database).await.expect("the statement of the test");
+    let export = Download::begin(server.address, "/users/me/export", &ada.token).await;
+    place.freeze();
+    let began = Instant::now();
+    assert!(!export.ends_whole().await, "nobody may take it for all there is");
+    let took = began.elapsed();
+    place.thaw();
+    println!("broken off after {took:?}");
+    assert!(took < ANSWERED_WITHIN, "{took:?}");
+    server.becomes_ready().await;
+    assert!(Download::begin(server.address, "/users/me/export", &ada.token).await.ends_whole().await);
+    let (code, _) = server.terminate().await;
+    assert_eq!(code, Some(0), "{}", server.said());
 }
