@@ -1,5 +1,7 @@
 //! Which Postgres a command works on: the configured one, or the private one.
 
+use anyhow::ensure;
+
 use crate::config::Config;
 use crate::data_dir;
 use crate::db::embedded::{self, Settings};
@@ -16,8 +18,19 @@ pub fn embedded_settings(config: &Config) -> Settings {
 }
 
 /// Whether there is a database to work on, as far as can be told without making one.
-pub fn exists(config: &Config) -> bool {
-    config.database_url().is_some() || embedded::exists(&config.data_dir)
+pub fn exists(config: &Config) -> anyhow::Result<bool> {
+    Ok(config.database_url().is_some() || embedded::exists(&config.data_dir)?)
+}
+
+/// Fails when there is no database to work on: whoever looks after one and finds an empty new one was in the wrong place.
+pub fn must_exist(config: &Config) -> anyhow::Result<()> {
+    ensure!(
+        exists(config)?,
+        "there is no database in {}: name the data folder of the server with --data-dir, or the server's configuration \
+         with --config",
+        config.data_dir.display()
+    );
+    Ok(())
 }
 
 /// Gives `work` a database URL: of the configured Postgres, of a running server's private one, or of a private one that

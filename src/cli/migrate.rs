@@ -8,7 +8,7 @@ use crate::db;
 
 /// Brings the schema up to date, or only says whether it is.
 pub async fn run(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
-    if check && !database::exists(config) {
+    if check && !database::exists(config)? {
         output::line("the database is not up to date: there is none yet")?;
         return Ok(ExitCode::FAILURE);
     }

@@ -39,7 +39,6 @@ pub struct Restore {
 /// Writes a backup: complete or not at all, for our own eyes, with the server running or not.
 pub async fn backup(config: &Config, Backup { file, force }: Backup) -> anyhow::Result<()> {
     let settings = own(config, "pg_dump --format=custom")?;
-    ensure!(database::exists(config), "there is no database in {} yet", config.data_dir.display());
     let folder = folder(&file)?;
     ensure!(force || file.symlink_metadata().is_err(), "{} exists: --force replaces it", file.display());
     let stop = serve::stop_on_signal(config)?;

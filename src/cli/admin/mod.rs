@@ -38,8 +38,18 @@ pub enum Admin {
     Restore(backup::Restore),
 }
 
+impl Admin {
+    /// Whether an installation may begin with it. All others look after a database that is there.
+    fn may_begin(&self) -> bool {
+        matches!(self, Self::User(user::Command::Create(_)) | Self::Restore(_))
+    }
+}
+
 /// Does one command.
 pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
+    if !command.may_begin() {
+        database::must_exist(config)?;
+    }
     match command {
         Admin::User(command) => with_app(config, async |app| user::run(&app.users, command).await).await,
         Admin::Token(command) => with_app(config, async |app| token::run(&app.tokens, command).await).await,

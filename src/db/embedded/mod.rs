@@ -143,9 +143,9 @@ async fn take(data_dir: &Path, holder: Holder) -> Result<FolderLock> {
     }
 }
 
-/// Whether this data folder has a private Postgres, running or not.
-pub fn exists(data_dir: &Path) -> bool {
-    cluster::made_by(&cluster::pgdata(data_dir)).is_ok_and(|version| version.is_some())
+/// Whether this data folder has a private Postgres, running or not; an error when that cannot be seen.
+pub fn exists(data_dir: &Path) -> Result<bool> {
+    Ok(cluster::made_by(&cluster::pgdata(data_dir))?.is_some())
 }
 
 /// The database as a command which works beside the server finds it.

@@ -100,6 +100,26 @@ async fn a_sign_up_that_an_operator_verifies_may_log_in() {
 }
 
 #[tokio::test]
+async fn a_command_that_looks_after_a_database_makes_none() {
+    let place = Place::new();
+    let folder = place.data_dir().display().to_string();
+    for command in [
+        &["admin", "user", "list"][..],
+        &["admin", "user", "verify", "ada@example.com"],
+        &["admin", "user", "set-level", "ada", "admin"],
+        &["admin", "token", "revoke"],
+        &["admin", "mail", "list"],
+        &["admin", "mail", "retry", "--all-failed"],
+        &["admin", "backup", "accounts.dump"],
+    ] {
+        place.run(command).await.complains(&["there is no database in", &folder, "--data-dir", "--config"]);
+        assert!(!place.data_dir().exists(), "{command:?} made a folder");
+    }
+    place.run(&["migrate"]).await.expect(0);
+    place.run(&["admin", "user", "list"]).await.expect(0);
+}
+
+#[tokio::test]
 async fn without_a_server_every_command_starts_postgres_and_leaves_no_process() {
     let place = Place::new();
     let nothing = Vec::<i32>::new();
