@@ -87,10 +87,10 @@ fn tell_of_the_key(config: &Config, tables: &Tables) {
     }
 }
 
-/// Makes the database of a data folder that has none.
+/// Makes the database of a data folder that is empty, but perhaps for the key that opens the backup.
 pub async fn restore(config: &Config, Restore { file, master_key }: Restore) -> anyhow::Result<()> {
     let settings = own(config, "pg_restore")?;
-    embedded::check_empty(&config.data_dir)?;
+    embedded::check_empty(&config.data_dir, &[MasterKey::file(&config.data_dir)])?;
     let (key, key_file) = master_key_for(config, master_key)?;
     let archive = tokio::task::spawn_blocking(move || Archive::open(&file)).await??;
     let tables = tables(&settings, &archive).await?;

@@ -1,13 +1,13 @@
 //! Backups of the private Postgres, by the programs that PostgreSQL has for it.
 
-use std::fs::File;
-use std::io::Seek;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Seek};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::io::AsyncReadExt;
@@ -77,7 +77,7 @@ pub async fn restore(
     settings.data_dir = data_dir::prepare(&settings.data_dir)?;
     let data_dir = settings.data_dir.clone();
     let _lock = take(&data_dir, Holder::Command).await?;
-    check_empty(&data_dir)?;
+    ensure!(cluster::made_by(&cluster::pgdata(&data_dir))?.is_none(), "a server made a database there meanwhile");
     let aside = cluster::aside(&data_dir);
     let mut running = None;
     let built = tokio::select! {
@@ -95,13 +95,20 @@ pub async fn restore(
     placed.context("nothing was restored")
 }
 
-/// Fail when there is a database in the folder, or what is left of one.
-pub fn check_empty(data_dir: &Path) -> Result<()> {
-    let pgdata = cluster::pgdata(data_dir);
-    if pgdata.symlink_metadata().is_ok() {
-        bail!(
-            "{} is there already, and a restore replaces nothing: choose another --data-dir, or move that folder away",
-            pgdata.display()
+/// Fail when there is anything in the folder but these files, and what a command or an interrupted restore leaves.
+pub fn check_empty(data_dir: &Path, but_for: &[PathBuf]) -> Result<()> {
+    let entries = match fs::read_dir(data_dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("reading the data folder {}", data_dir.display()))?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        ensure!(
+            but_for.contains(&entry.path()) || cluster::is_left_over(&entry.file_name()),
+            "{} is there already, and a restore replaces nothing: choose another --data-dir, or move {} away and begin \
+             with an empty folder",
+            entry.path().display(),
+            data_dir.display()
         );
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! What lies in the data folder, and how the database in it is made.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,14 @@ pub(super) fn pgdata(data_dir: &Path) -> PathBuf {
 /// The log of Postgres.
 pub(super) fn log_path(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres.log")
+}
+
+/// Whether this is nothing that a server needs: left by a command or by a restore that was interrupted, or what a file
+/// system of its own begins with.
+pub(super) fn is_left_over(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    ["server.lock", "run", "postgres.log", "master.key.new", "lost+found"].contains(&&*name)
+        || name.starts_with(UNFINISHED)
 }
 
 /// The major version of PostgreSQL which made the folder, or none if there is no database yet.

@@ -158,6 +158,26 @@ async fn a_restore_replaces_nothing() {
 }
 
 #[tokio::test]
+async fn a_restore_wants_a_folder_that_is_empty_but_for_the_key() {
+    let (here, there) = (backed_up().await, Place::new());
+    let folder = there.data_dir();
+    fs::create_dir(&folder).expect("a folder");
+    for name in ["mail", "postgres.before", "anything"] {
+        let other = folder.join(name);
+        fs::create_dir(&other).expect("something of another server");
+        let refused = restore(&here, &there).await;
+        refused.complains(&[name, "is there already", text(&folder), "--data-dir"]);
+        assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1, "nothing was written");
+        fs::remove_dir(other).expect("our own");
+    }
+    fs::copy(key(&here), key(&there)).expect("a copy of the key");
+    // What a file system of its own begins with.
+    fs::create_dir(folder.join("lost+found")).expect("a folder");
+    there.run(&["admin", "restore", text(&dump(&here))]).await.expect(0);
+    assert!(there.run(&["admin", "user", "list"]).await.expect(0).stdout.contains(" root\n"));
+}
+
+#[tokio::test]
 async fn without_the_key_that_opens_it_nothing_is_restored() {
     let (here, there) = (backed_up().await, Place::new());
     let file = dump(&here);
