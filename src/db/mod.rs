@@ -62,6 +62,8 @@ pub async fn alone<T>(
     // Session locks belong to a connection: it is taken out of the pool and closed at the end, which frees the lock on
     // every way out.
     let mut connection = pool.acquire().await?.detach();
+    // A migration takes as long as it takes, and so does waiting for one.
+    sqlx::query("set statement_timeout = 0").execute(&mut connection).await?;
     sqlx::query("select pg_advisory_lock($1)").bind(STARTUP_LOCK).execute(&mut connection).await?;
     let outcome = work(&mut connection).await;
     connection.close().await.ok();
@@ -129,9 +131,12 @@ impl From<sqlx::Error> for Error {
         match error {
             // All are in use: had the database gone away, its pulse would have told sooner.
             sqlx::Error::PoolTimedOut => Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) },
-            // Two transactions were in each other's way and this one gave in: the next try finds the way free.
-            sqlx::Error::Database(refusal) if refusal.code().is_some_and(|code| code == "40P01" || code == "40001") => {
-                tracing::warn!(%refusal, "a transaction was given up for another");
+            // Two transactions were in each other's way and this one gave in, or it took too long: the next try may find
+            // the way free.
+            sqlx::Error::Database(refusal)
+                if refusal.code().is_some_and(|code| ["40P01", "40001", "57014"].contains(&code.as_ref())) =>
+            {
+                tracing::warn!(%refusal, "a transaction was given up");
                 Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) }
             }
             error if is_away(&error) => {

@@ -96,8 +96,16 @@ impl Pool {
 }
 
 fn fresh(options: &PgConnectOptions, connections: u32) -> PgPool {
-    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| Box::pin(limit_statements(connection)));
     pool.connect_lazy_with(options.clone())
+}
+
+/// Ends what goes on in Postgres after nobody waits for it any more: a request that is cut off only hangs up.
+async fn limit_statements(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("set statement_timeout = '1min'").execute(connection).await.map(drop)
 }
 
 /// A transaction: begun and ended by a service, handed to stores as a connection.

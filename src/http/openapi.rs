@@ -67,6 +67,17 @@ pub enum Anywhere {
     Unavailable(ErrorBody),
 }
 
+/// What a route may answer that needs no database.
+#[derive(IntoResponses)]
+pub enum Static {
+    /// `ValidationFailed`: a trusted proxy sent no address in `X-Forwarded-For`
+    #[response(status = 400)]
+    Doubtful(ErrorBody),
+    /// `PayloadTooLarge`: the body is larger than 64 KiB
+    #[response(status = 413)]
+    PayloadTooLarge(ErrorBody),
+}
+
 /// What a route with a limit may answer (`ratelimit/layer.rs`, services that ask for a password, exports).
 #[derive(IntoResponses)]
 pub enum TooManyRequests {

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::db::pulse::Pulse;
 use crate::error::{Code, Error, Result};
-use crate::http::openapi::Anywhere;
+use crate::http::openapi::{Anywhere, Static};
 
 /// Tells when the server stops.
 #[derive(Clone)]
@@ -42,7 +42,12 @@ struct RootResponse {
 }
 
 /// What this is
-#[utoipa::path(get, path = "/", tag = "Service", responses((status = 200, description = "It is up", body = RootResponse)))]
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "Service",
+    responses((status = 200, description = "It is up", body = RootResponse), Static)
+)]
 async fn root() -> Json<RootResponse> {
     Json(RootResponse { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), docs: "/docs" })
 }
@@ -59,7 +64,7 @@ struct HealthResponse {
     get,
     path = "/health/live",
     tag = "Service",
-    responses((status = 200, description = "It runs", body = HealthResponse))
+    responses((status = 200, description = "It runs", body = HealthResponse), Static)
 )]
 async fn live() -> Json<HealthResponse> {
     Json(HealthResponse { status: "ok" })

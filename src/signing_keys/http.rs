@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::SigningKeys;
 use crate::app::App;
+use crate::http::openapi::Static;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
@@ -29,7 +30,7 @@ pub fn router() -> OpenApiRouter<App> {
         "kid": "kSW1vvK7ULsSZRC3qULbLxrF5VmZ9fdOe9uT0r8yTAI",
         "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
         "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
-    }]})))
+    }]})), Static)
 )]
 async fn jwks(State(keys): State<SigningKeys>) -> impl IntoResponse {
     // Five minutes: long enough to spare us, short enough for a rotation.

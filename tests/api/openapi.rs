@@ -29,12 +29,12 @@ fn the_routes_and_their_answers_are_these() {
         })
         .collect();
     let expected = [
-        "GET / 200",
-        "GET /.well-known/jwks.json 200",
+        "GET / 200 400 413",
+        "GET /.well-known/jwks.json 200 400 413",
         "DELETE /auth 204 400 401 403 413 500 503",
         "POST /auth 200 400 401 403 413 429 500 503",
         "POST /auth/token 200 400 401 403 413 415 429 500 503",
-        "GET /health/live 200",
+        "GET /health/live 200 400 413",
         "GET /health/ready 200 400 413 500 503",
         "POST /users 201 400 413 415 429 500 503",
         "DELETE /users/me 204 400 401 403 409 413 415 429 500 503",

@@ -127,6 +127,10 @@ async fn an_address_that_a_proxy_garbled_is_refused_and_costs_nobody_anything() 
             knock(&app).from(garbled).await.refused(400, "ValidationFailed");
         }
     }
+    // Nothing depends on where these come from.
+    for path in ["/health/live", "/health/ready"] {
+        app.get(path).from("rubbish").await.expect(200);
+    }
     spend(&app, "203.0.113.1").await;
     spend(&app, "127.0.0.1").await;
 }

@@ -201,3 +201,18 @@ async fn a_query_of_nonsense_does_not_become_a_larger_answer() {
     let answer = app.get(&format!("/users/me/events?{query}")).bearer(&ada.token).await;
     assert!(answer.refused(400, "ValidationFailed").text.len() < 4096);
 }
+
+#[tokio::test]
+async fn what_a_request_left_behind_in_the_database_comes_to_an_end() {
+    let app = TestApp::start().await;
+    assert_eq!(app.text("show statement_timeout").await, "1min");
+    // What Postgres says then, sooner.
+    let ada = app.person("ada").await;
+    app.execute(
+        "create function dawdle() returns trigger language plpgsql as $$
+                 begin raise exception using errcode = 'query_canceled'; end $$",
+    )
+    .await;
+    app.execute("create trigger dawdle before update on users for each row execute function dawdle()").await;
+    app.change_profile(&ada.token, &json!({"displayName": "Ada King"})).await.refused(503, "Overloaded");
+}
