@@ -1,5 +1,6 @@
 //! The worker that drops what is over: expired tokens, sign-ups that nobody proved, mails long sent, what a limit
-//! need not remember any more. Each room knows what that is; nothing depends on the sweep being on time, because expiry is checked wherever something is used.
+//! need not remember any more. Each room knows what that is; nothing depends on the sweep being on time, because expiry is
+//! checked wherever something is used.
 
 use std::time::Duration;
 

@@ -75,8 +75,9 @@ async fn run<W: Worker>(worker: W, pulse: Pulse, stop: CancellationToken) {
             () = stop.cancelled() => {}
         }
     }
-    let last = async || if W::DRAINS { pulse.during(worker.step()).await.flatten().map(drop) } else { Ok(()) };
-    if let Err(error) = last().await {
+    if W::DRAINS
+        && let Err(error) = pulse.during(worker.step()).await.flatten()
+    {
         tracing::warn!(worker = W::NAME, reason = error.reason(), "the last background step failed");
     }
 }

@@ -8,6 +8,9 @@ use secrecy::ExposeSecret;
 
 use super::{Config, MailTransport};
 
+/// Seconds, or things: more is a mistake, and times so far away cannot be reckoned with.
+const MOST: u64 = 1_000_000_000;
+
 impl Config {
     /// Defaults that depend on other keys or on who we are.
     pub(super) fn fill_in(&mut self) -> anyhow::Result<()> {
@@ -78,6 +81,8 @@ impl Config {
             ("server.head_timeout_seconds", self.server.head_timeout_seconds, 1),
             ("server.idle_timeout_seconds", self.server.idle_timeout_seconds, 1),
             ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1),
+            ("server.shutdown_delay_seconds", self.server.shutdown_delay_seconds, 0),
+            ("server.shutdown_grace_seconds", self.server.shutdown_grace_seconds, 0),
             ("database.max_connections", u64::from(self.database.max_connections), 3),
             ("mail.timeout_seconds", self.mail.timeout_seconds, 1),
             ("password.max_queued_hashes", self.password.max_queued_hashes as u64, 1),
@@ -106,6 +111,7 @@ impl Config {
             ("rate_limit.failed_confirmations", self.rate_limit.failed_confirmations.into(), 1),
         ] {
             ensure!(value >= least, "bad value for `{key}`: at least {least} is needed");
+            ensure!(value <= MOST, "bad value for `{key}`: at most {MOST} is allowed");
         }
         // A mail under way is nobody else's for five minutes.
         ensure!(self.mail.timeout_seconds <= 240, "bad value for `mail.timeout_seconds`: at most 240 is allowed");

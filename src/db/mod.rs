@@ -128,29 +128,27 @@ pub fn on_constraint<T>(outcome: sqlx::Result<T>, codes: &[(&str, Code)]) -> Res
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            // All are in use: had the database gone away, its pulse would have told sooner.
-            sqlx::Error::PoolTimedOut => Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) },
-            // Two transactions were in each other's way and this one gave in, or it took too long: the next try may find
-            // the way free.
-            sqlx::Error::Database(refusal)
-                if refusal.code().is_some_and(|code| ["40P01", "40001", "57014"].contains(&code.as_ref())) =>
-            {
-                tracing::warn!(%refusal, "a transaction was given up");
-                Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) }
-            }
-            error if is_away(&error) => {
+        match meaning(&error) {
+            Meaning::Away => {
                 tracing::debug!(%error, "the database is away");
                 Self::Away(Some(error.into()))
             }
-            error => Self::Internal(error.into()),
+            Meaning::Busy => {
+                // Not of a crowd that waits for connections, which could fill the log.
+                if error.as_database_error().is_some() {
+                    tracing::warn!(%error, "a transaction was given up");
+                }
+                Self::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(1) }
+            }
+            Meaning::Fault => Self::Internal(error.into()),
         }
     }
 }
 
 /// Whether the reason of a failure is a database that cannot be reached (yet).
 pub fn is_unreachable(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<sqlx::Error>().is_some_and(is_away))
+    let may_pass = |error: &sqlx::Error| meaning(error) != Meaning::Fault;
+    error.chain().any(|cause| cause.downcast_ref::<sqlx::Error>().is_some_and(may_pass))
 }
 
 /// What Postgres calls the reason of a failure (SQLSTATE), if it gave one.
@@ -160,19 +158,34 @@ pub fn sqlstate(error: &Error) -> Option<String> {
     refusal?.code().map(Cow::into_owned)
 }
 
-/// Whether an error says that the database is gone, not that a statement is wrong.
-pub fn is_away(error: &sqlx::Error) -> bool {
+/// What an error of the database means for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The database is gone, or not yet there: worth another try when it is.
+    Away,
+    /// It is there, and this once it was too much: worth another try.
+    Busy,
+    /// Another try would end the same way.
+    Fault,
+}
+
+/// What this error means.
+pub fn meaning(error: &sqlx::Error) -> Meaning {
     match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        // Class 08 connection exception, 53 insufficient resources, 57P operator intervention (shutdown, crash, start-up),
-        // 25006 read-only transaction: a standby that has not been promoted yet
-        sqlx::Error::Database(refusal) => refusal
-            .code()
-            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "25006"),
-        _ => false,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            Meaning::Away
+        }
+        // All are in use: had the database gone away, its pulse would have told sooner.
+        sqlx::Error::PoolTimedOut => Meaning::Busy,
+        sqlx::Error::Database(refusal) => match refusal.code().as_deref().unwrap_or_default() {
+            // Gave in to another transaction (deadlock, serialization), or took too long (`db/pool.rs`).
+            "40P01" | "40001" | "57014" => Meaning::Busy,
+            // A read-only transaction: a standby that has not been promoted yet.
+            "25006" => Meaning::Away,
+            // Connection exception, insufficient resources, operator intervention (shutdown, crash, start-up).
+            code if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => Meaning::Away,
+            _ => Meaning::Fault,
+        },
+        _ => Meaning::Fault,
     }
 }

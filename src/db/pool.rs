@@ -10,7 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use super::{change, is_away};
+use super::{Meaning, change, meaning};
 
 /// How long a request may wait for a connection before it is told that the server is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,7 +71,7 @@ impl Pool {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => error,
             error => {
                 self.0.is_refused.store(true, Ordering::Relaxed);
-                if is_away(&error) { error } else { sqlx::Error::Io(io::Error::other(error)) }
+                if meaning(&error) == Meaning::Away { error } else { sqlx::Error::Io(io::Error::other(error)) }
             }
         })
     }
@@ -122,7 +122,8 @@ impl Tx {
         self.0.commit().await
     }
 
-    /// Commits what a request leaves by the way (a failed log-in is counted, a mail is asked for), and which nobody has to look for.
+    /// Commits what a request leaves by the way (a failed log-in is counted, a mail is asked for), and which nobody has to
+    /// look for.
     ///
     /// # Errors
     /// As of [`Tx::commit`].

@@ -30,7 +30,7 @@ impl Draft {
         self.facts().pattern = Some(pattern.to_owned());
     }
 
-    /// Adds a fact to `serviceData`. Never a secret: events are kept for a year.
+    /// Adds a fact to `serviceData`. Never a secret: events are kept for long.
     pub fn add(&self, name: &str, value: impl Into<Value>) {
         self.facts().service_data.insert(name.to_owned(), value.into());
     }

@@ -227,7 +227,7 @@ impl Drop for Pending {
     }
 }
 
-/// The path as it may be kept for a year: segments that are secrets or e-mails show the route's pattern instead.
+/// The path as it may be kept for long: segments that are secrets or e-mails show the route's pattern instead.
 ///
 /// On a path that matches no route there is no pattern to tell a secret from a typo, so only what cannot be one stays.
 fn harmless_path(path: &str, pattern: Option<&str>) -> String {

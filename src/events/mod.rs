@@ -1,8 +1,8 @@
 //! What happened: every API request is an event, committed before its answer leaves (decisions.md section 3).
 //!
-//! Route: `GET /users/me/events`. Tables: `events`, partitioned by month, and `erasures`. The layer (`layer.rs`) makes one event of each
-//! request, the writer (`writer.rs`) commits many of them at once. The room never holds a password, a token, a query
-//! string or an e-mail, and it never deletes: of a deleted user the rows stay and the person goes (`eraser.rs`).
+//! Route: `GET /users/me/events`. Tables: `events`, partitioned by month, and `erasures`. The layer (`layer.rs`) makes one
+//! event of each request, the writer (`writer.rs`) commits many of them at once. The room never holds a password, a token,
+//! a query string or an e-mail, and it never deletes: of a deleted user the rows stay and the person goes (`eraser.rs`).
 
 pub mod http;
 pub mod layer;

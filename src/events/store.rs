@@ -12,9 +12,10 @@ use super::{Event, first_id};
 use crate::users::UserId;
 
 /// Inserts many events in one statement. Of a user who is deleted by now (a late event, or a request with a token that
-/// outlived its user) the row tells no more than those that were there before do once [`update_forgotten`] was done. A row that is there already (its commit was not known) is brought to what the
-/// client was told: by the later word, also when a connection that froze executes the earlier one last. No id may occur
-/// twice in `events`.
+/// outlived its user) the row tells no more of the person than [`update_forgotten`] leaves.
+///
+/// A row that is there already (its commit was not known) is brought to what the client was told: by the later word, also
+/// when a connection that froze executes the earlier one last. No id may occur twice in `events`.
 pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) -> sqlx::Result<()> {
     // Columns, not rows: one statement of fixed text takes any number of them.
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
@@ -33,9 +34,9 @@ pub async fn insert_batch(connection: &mut PgConnection, events: &[Arc<Event>]) 
     sqlx::query!(
         "insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
                              user_agent, request_id, service_data)
-         select event.id, event.user_id, service, started_at, ended_at, status, bytes_out, method, path,
-                case when is_known then ip end, case when is_known then user_agent end,
-                case when is_known then request_id else '-' end,
+         select event.id, event.user_id, service, started_at, ended_at, status, bytes_out, method,
+                case when is_known then path else path_without_names(path) end, case when is_known then ip end,
+                case when is_known then user_agent end, case when is_known then request_id else '-' end,
                 case when is_known then service_data end
          from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
                      $7::bigint[], $8::text[], $9::text[], $10::inet[], $11::text[], $12::text[], $13::jsonb[])
@@ -201,8 +202,8 @@ pub struct Cleared {
     pub last: Option<Uuid>,
 }
 
-/// Takes the person out of a user's next `at_most` events after this one: the address, the agent, and in the path a login
-/// name, which is the only word there that people choose (e-mails and tokens are never stored).
+/// Takes the person out of a user's next `at_most` events after this one: the address, the agent, what the client called the
+/// request, what the handler added, and names in the path.
 pub async fn update_forgotten(
     connection: &mut PgConnection,
     user: UserId,
@@ -215,8 +216,7 @@ pub async fn update_forgotten(
                select id from events where user_id = $1 and id > $2 order by id limit $3
            ), cleared as (
                update events set ip = null, user_agent = null, service_data = null, request_id = '-',
-                   path = regexp_replace(
-                       path, '^/users/(?!me(?:/|$)|password-reset$|user-[0-9a-f-]{36}(?:/|$))[^/]+', '/users/{userId}', 'i')
+                   path = path_without_names(path)
                from batch where events.user_id = $1 and events.id = batch.id
            )
            select count(*) as "events!", (select id from batch order by id desc limit 1) as last from batch"#,
@@ -252,6 +252,8 @@ pub async fn list_strays(connection: &mut PgConnection) -> sqlx::Result<usize> {
 /// The order is that of every statement on `events`, first the table and then its partitions: whoever took the default
 /// partition first would wait for a replica that waits for it. Nothing can fall into it meanwhile.
 pub async fn lock_partitions(connection: &mut PgConnection) -> sqlx::Result<()> {
+    // A move takes as long as it takes; only this transaction may.
+    sqlx::query!("set local statement_timeout = 0").execute(&mut *connection).await?;
     sqlx::query!("lock table only events in share update exclusive mode").execute(&mut *connection).await?;
     sqlx::query!("lock table events_default in access exclusive mode").execute(connection).await?;
     Ok(())

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{Event, store};
 use crate::config;
 use crate::db::pulse::Pulse;
-use crate::db::{self, Pool};
+use crate::db::{self, Meaning, Pool};
 use crate::metrics::{Metrics, WriteFailure};
 
 /// An event on its way to the table.
@@ -169,7 +169,7 @@ impl Writer {
                 self.metrics.events_written(events, began.elapsed());
                 Ok(())
             }
-            Ok(Err(error)) if !db::is_away(&error) => {
+            Ok(Err(error)) if db::meaning(&error) == Meaning::Fault => {
                 self.metrics.events_not_written(WriteFailure::Refused);
                 tracing::error!(events, %error, "events were refused; a single one is dropped, more are tried one by one");
                 Err(Failure::Refused)

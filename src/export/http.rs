@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use serde::Serialize;
+use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use super::{Export, Holdings};
 use crate::app::App;
 use crate::client_keys::http::ClientKeyView;
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::EventId;
 use crate::events::http::EventView;
 use crate::events::layer::Streamed;
@@ -215,7 +216,7 @@ async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<
     let (sender, body) = Channel::<Bytes, axum::Error>::new(1);
     // Its own event comes after this id, and is not a part of what it exports.
     let end = export.end_of_events();
-    tokio::spawn(send(export, place, user, head.to_owned(), end, sender));
+    tokio::spawn(send(export, place, user, head.to_owned(), end, sender).in_current_span());
     let headers =
         [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"bloq-account.json\"")];
     // Compression asks once more after the end, which the channel itself does not bear.
@@ -238,7 +239,12 @@ async fn send(
         let events = match export.next_events(user, last, end).await {
             Ok(events) => events,
             Err(error) => {
-                tracing::warn!(%error, "an export could not be finished");
+                match &error {
+                    // The pulse tells of an outage.
+                    Error::Away(_) => {}
+                    Error::Internal(_) => tracing::error!(reason = error.reason(), "an export could not be finished"),
+                    _ => tracing::warn!(reason = error.reason(), "an export could not be finished"),
+                }
                 sender.abort(axum::Error::new(error));
                 return;
             }

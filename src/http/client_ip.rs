@@ -132,8 +132,8 @@ pub async fn find(
 }
 
 /// Layer, inside the events: refuses a request whose origin a trusted proxy garbled. Guessing would let an attacker
-/// choose the address that limits and records see (docs/security.md row 10). Not of a probe: nothing depends on its origin, and
-/// who restarts servers must not do so because of a header.
+/// choose the address that limits and records see (docs/security.md row 10). Not a probe: nothing depends on where it comes
+/// from, and nobody shall restart a server because of a header.
 pub async fn require(request: Request, next: Next) -> Response {
     let is_probe = request.uri().path().starts_with("/health/");
     if !is_probe && request.extensions().get::<ClientIp>().is_some_and(|client| client.is_doubtful) {

@@ -13,7 +13,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::db::pulse::Pulse;
 use crate::error::{Code, Error, Result};
-use crate::http::openapi::{Anywhere, Static};
+use crate::http::error::ErrorBody;
+use crate::http::openapi::Static;
 
 /// Tells when the server stops.
 #[derive(Clone)]
@@ -64,7 +65,10 @@ struct HealthResponse {
     get,
     path = "/health/live",
     tag = "Service",
-    responses((status = 200, description = "It runs", body = HealthResponse), Static)
+    responses(
+        (status = 200, description = "It runs", body = HealthResponse),
+        (status = 413, description = "`PayloadTooLarge`: the body is larger than 64 KiB", body = ErrorBody),
+    )
 )]
 async fn live() -> Json<HealthResponse> {
     Json(HealthResponse { status: "ok" })
@@ -78,8 +82,12 @@ async fn live() -> Json<HealthResponse> {
     path = "/health/ready",
     tag = "Service",
     responses(
-        Anywhere,
-        (status = 200, description = "Ready", body = HealthResponse))
+        (status = 200, description = "Ready", body = HealthResponse),
+        (status = 413, description = "`PayloadTooLarge`: the body is larger than 64 KiB", body = ErrorBody),
+        (status = 500, description = "`InternalError`", body = ErrorBody),
+        (status = 503, description = "`DatabaseUnavailable`, `ShuttingDown`, `Timeout`", body = ErrorBody,
+         headers(("Retry-After" = u64, description = "Seconds"))),
+    )
 )]
 async fn ready(State(pulse): State<Pulse>, Extension(Stop(stop)): Extension<Stop>) -> Result<Json<HealthResponse>> {
     if stop.is_cancelled() {

@@ -106,8 +106,9 @@ pub async fn delete_surplus(
     sqlx::query!(
         "delete from log_ins where id in (
              select id from log_ins
-             where id in (select id from log_ins where user_id = $1 order by last_at desc, id desc offset $3)
-                or (user_id = $1 and last_at <= $2)
+             where user_id = $1
+               and (last_at <= $2
+                    or id in (select id from log_ins where user_id = $1 order by last_at desc, id desc offset $3))
              for update skip locked)",
         user.0,
         before,

@@ -1,7 +1,8 @@
 //! The outbox: mails are rows first, written in the transaction that causes them, and sent by the courier.
 //!
-//! Tables: `outbox`, and `mail_counts`, which remembers how many mails somebody got. Texts: `templates/`, compiled in. Links are built from `server.public_url` and from nothing that a
-//! request carries (docs/security.md row 9). A mail goes to the address stored with the user, never to one that was typed.
+//! Tables: `outbox`, and `mail_counts`, which remembers how many mails somebody got. Texts: `templates/`, compiled in.
+//! Links are built from `server.public_url` and from nothing that a request carries (docs/security.md row 9). A mail goes to
+//! the address stored with the user, never to one that was typed.
 
 mod courier;
 mod letter;

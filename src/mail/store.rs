@@ -283,7 +283,8 @@ pub async fn mark_failed_due(
 pub async fn delete_done(connection: &mut PgConnection, before: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
     sqlx::query!(
         "delete from outbox where id in (
-             select id from outbox where next_attempt_at is null and created_at < $1 limit $2)",
+             select id from outbox
+             where next_attempt_at is null and coalesce(sent_at, failed_at) < $1 limit $2)",
         before,
         at_most,
     )

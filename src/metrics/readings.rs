@@ -122,7 +122,7 @@ impl Readings {
         );
         gauge(
             "database_connections_max",
-            "How many may be open; the event writer has one more.",
+            "How many may be open; the event writer and the pulse have one more each.",
             whole(self.pool_most),
         );
 

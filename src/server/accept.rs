@@ -62,7 +62,8 @@ impl Entrance {
         Self { tls: Some(tls), ..self }
     }
 
-    /// Accepts connections until `stop`, and as long after it as configured, then gives open requests a bounded time to finish.
+    /// Accepts connections until `stop`, and as long after it as configured, then gives open requests a bounded time to
+    /// finish.
     pub async fn serve(self, listener: TcpListener, stop: Stop) {
         let graceful = GracefulShutdown::new();
         let (connections, closed, cut_off) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
@@ -71,6 +72,7 @@ impl Entrance {
             tokio::time::sleep_until(stop.end_of(Step::ServeOn)).await;
         });
 
+        let mut told = false;
         loop {
             // Accepted first: a place that one listener reserves for nobody would be missing at the others.
             let accepted = async {
@@ -86,11 +88,17 @@ impl Entrance {
             let (place, stream, peer) = tokio::select! {
                 () = &mut closing => break,
                 accepted = accepted => match accepted {
-                    Ok(Some(accepted)) => accepted,
+                    Ok(Some(accepted)) => {
+                        told = false;
+                        accepted
+                    }
                     Ok(None) => continue,
                     Err(error) => {
-                        // Out of file descriptors, or a client that was gone before it was here.
-                        tracing::warn!(%error, "cannot accept a connection");
+                        // Out of file descriptors, or a client that was gone before it was here. Strangers must not
+                        // fill the log with it.
+                        if !std::mem::replace(&mut told, true) {
+                            tracing::warn!(%error, "cannot accept a connection");
+                        }
                         tokio::time::sleep(Duration::from_millis(20)).await;
                         continue;
                     }

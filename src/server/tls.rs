@@ -115,6 +115,7 @@ impl Certificates {
         let Shared { files, shown, known, .. } = &*self.0;
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if fingerprint == known.settled {
+            known.suspect = None;
             return EVERY;
         }
         match loaded {

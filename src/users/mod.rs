@@ -24,6 +24,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::error::{Code, Result};
+
 pub use email::EmailAddress;
 pub use login::{Login, LoginName};
 pub use profile::{
@@ -115,6 +117,14 @@ pub enum State {
 }
 
 impl User {
+    /// Refuses a read-only user, who may read, log in and out, and change the own password.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn may_change(&self) -> Result<()> {
+        if self.read_only { Err(Code::Forbidden.into()) } else { Ok(()) }
+    }
+
     /// Life of a sign-up that nobody proves.
     pub const UNPROVED_LIFETIME: TimeDelta = TimeDelta::hours(48);
 

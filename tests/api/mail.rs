@@ -197,3 +197,19 @@ async fn a_sign_up_that_is_undone_sends_no_mail() {
     app.post("/users").json(&sign_up_body("ada@example.com")).await.refused(500, "InternalError");
     assert_eq!(app.count("select (select count(*) from users) + (select count(*) from outbox)").await, 0);
 }
+
+#[tokio::test]
+async fn a_mail_stays_for_a_week_after_it_was_given_up_whenever_it_was_queued() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    std::fs::remove_dir_all(app.config.data_dir.join("mail")).expect("the folder goes");
+    app.advance(TimeDelta::days(6));
+    for _ in 0..20 {
+        app.deliver_mail().await;
+        app.advance(TimeDelta::hours(6));
+    }
+    let failed = app.app.mail.list_queued(Some(Unsent::Failed), None, 1).await.expect("a list");
+    assert_eq!(failed.len(), 1);
+    app.sweep().await;
+    assert_eq!(app.app.mail.retry_failed().await.expect("a retry"), 1, "there is a week for that");
+}

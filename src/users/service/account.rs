@@ -1,6 +1,6 @@
 //! What users do to their own account: change what they say about themselves, and leave.
 
-use super::{Users, refuse_read_only};
+use super::Users;
 use crate::change::Change;
 use crate::clock::minute;
 use crate::error::{Code, Error, Result};
@@ -14,7 +14,7 @@ impl Users {
     pub async fn change_profile(&self, caller: &User, change: ProfileChange) -> Result<User> {
         let mut tx = self.pool.begin().await?;
         let before = store::find_for_update(&mut tx, caller.id).await?.ok_or(Code::TokenInvalid)?;
-        refuse_read_only(&before)?;
+        before.may_change()?;
         let after = patched(before.clone(), change);
         let shown = |user: &User| (user.display_name.clone(), user.billing_address.clone(), user.notifications);
         if shown(&after) == shown(&before) && after.entity_type == before.entity_type {
@@ -31,7 +31,7 @@ impl Users {
     ///
     /// The address gets a last mail, which no switch holds back: there are no switches any more.
     pub async fn delete(&self, caller: &User, password: &Password, origin: &Origin) -> Result<()> {
-        refuse_read_only(caller)?;
+        caller.may_change()?;
         self.confirm_password(caller, "password", password).await?;
         let mut tx = self.pool.begin().await?;
         store::lock_admins(&mut tx).await?;

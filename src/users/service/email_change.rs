@@ -1,6 +1,6 @@
 //! Another e-mail: asked for with the password, proved by a token that travels to it.
 
-use super::{Users, is_named_by, refuse_read_only};
+use super::Users;
 use crate::clock::minute;
 use crate::db;
 use crate::error::{Code, Error, Result};
@@ -26,7 +26,7 @@ impl Users {
         password: &Password,
         origin: &Origin,
     ) -> Result<()> {
-        refuse_read_only(caller)?;
+        caller.may_change()?;
         self.confirm_password(caller, "password", password).await?;
         evenly(self.mail_email_change(caller, email, origin)).await
     }
@@ -89,13 +89,7 @@ impl Users {
         let refused = || Error::from(Code::InvalidToken);
         let purpose = Purpose::EmailChange;
         let mut tx = self.pool.begin().await?;
-        let claim = self.verification.find(&mut tx, token, purpose).await?;
-        let user = match &claim {
-            Some(claim) => store::find(&mut tx, claim.user).await?,
-            None => self.find_by_login(&mut tx, login).await?,
-        };
-        let user = user.filter(|user| is_named_by(user, login)).ok_or_else(refused)?;
-        draft.concerns(user.id);
+        let (user, claim) = self.find_claimant(&mut tx, login, token, purpose, draft).await?;
         let new = claim.and_then(|claim| claim.new_email).ok_or_else(refused)?;
 
         store::lock_email(&mut tx, &new.canonical).await?;
@@ -103,7 +97,7 @@ impl Users {
         if before.block_cause == Some(BlockCause::Admin) {
             return Err(Code::UserBlocked.into());
         }
-        refuse_read_only(&before)?;
+        before.may_change()?;
         if before.activation_expires_at.is_some() {
             // A Reset takes the account out of the hands that asked for this.
             return Err(refused());

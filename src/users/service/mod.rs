@@ -17,13 +17,14 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::Pool;
 use crate::error::{Code, Error, Problem, Result};
-use crate::events::Events;
+use crate::events::{Draft, Events};
 use crate::log_ins::LogIns;
 use crate::mail::Mail;
 use crate::random::Random;
 use crate::ratelimit::Throttle;
+use crate::secret::PlainSecret;
 use crate::tokens::Tokens;
-use crate::verification::Verification;
+use crate::verification::{Claim, Purpose, Verification};
 
 pub use sign_up::{NewName, NewUser, SignUp};
 
@@ -138,6 +139,29 @@ impl Users {
         Ok(dead.len() as u64)
     }
 
+    /// Whom the token of a mail and the path name together, and what the token claims. Whose event it is is noted, also when
+    /// the token is no good.
+    ///
+    /// # Errors
+    /// `InvalidToken` when they name nobody, or not the same.
+    async fn find_claimant(
+        &self,
+        connection: &mut PgConnection,
+        login: &Login,
+        token: &PlainSecret,
+        purpose: Purpose,
+        draft: &Draft,
+    ) -> Result<(User, Option<Claim>)> {
+        let claim = self.verification.find(connection, token, purpose).await?;
+        let user = match &claim {
+            Some(claim) => store::find(connection, claim.user).await?,
+            None => self.find_by_login(connection, login).await?,
+        };
+        let user = user.filter(|user| is_named_by(user, login)).ok_or(Code::InvalidToken)?;
+        draft.concerns(user.id);
+        Ok((user, claim))
+    }
+
     async fn find_by_login(&self, connection: &mut PgConnection, login: &Login) -> Result<Option<User>> {
         Ok(match login {
             Login::Id(id) => store::find(connection, *id).await?,
@@ -160,9 +184,4 @@ fn is_named_by(user: &User, login: &Login) -> bool {
         Login::Name(name) => user.login_name.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(name.as_str())),
         Login::Nobody => false,
     }
-}
-
-/// A read-only user may read, log in and out, and change the own password.
-fn refuse_read_only(user: &User) -> Result<()> {
-    if user.read_only { Err(Code::Forbidden.into()) } else { Ok(()) }
 }

@@ -9,13 +9,13 @@ use crate::users::User;
 
 impl Users {
     /// Queues a notice in the transaction of what it tells of, if there is a proved address, the user wants it, and did
-    /// not get too many of them.
-    pub async fn notify(&self, tx: &mut PgConnection, user: &User, letter: &Letter) -> Result<()> {
+    /// not get too many of them. Whether it was queued.
+    pub async fn notify(&self, tx: &mut PgConnection, user: &User, letter: &Letter) -> Result<bool> {
         match user.proved_mailbox() {
             Some(mailbox) if user.notifications.want(letter) => {
-                self.mail.queue(tx, Some(user.id), &mailbox, letter).await.map(drop)
+                self.mail.queue(tx, Some(user.id), &mailbox, letter).await
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 }

@@ -127,12 +127,13 @@ impl Users {
     async fn welcome(&self, user: &User, password: &Password, origin: &Origin) -> Result<()> {
         let mut tx = self.pool.begin().await?;
         let seen = self.log_ins.note(&mut tx, user.id, origin).await?;
-        if seen == Seen::New {
-            let (at, from, agent) = (minute(self.clock.now()), origin.from(), origin.agent.clone());
-            self.notify(&mut tx, user, &Letter::NewLogIn { at, from, agent }).await?;
-        }
+        let (at, from, agent) = (minute(self.clock.now()), origin.from(), origin.agent.clone());
+        let letter = Letter::NewLogIn { at, from, agent };
+        let is_told = seen == Seen::New && self.notify(&mut tx, user, &letter).await?;
         tx.commit_aside().await?;
-        self.mail.wake();
+        if is_told {
+            self.mail.wake();
+        }
         if user.failed_login_attempts != 0 {
             store::mark_successful_login(&mut *self.pool.acquire().await?, user.id).await?;
         }

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Users, is_named_by};
+use super::Users;
 use crate::clock::minute;
 use crate::db;
 use crate::error::{Code, Error, Result};
@@ -19,15 +19,8 @@ impl Users {
     pub async fn verify_email(&self, login: &Login, token: &PlainSecret, draft: &Draft) -> Result<User> {
         let refused = || Error::from(Code::InvalidToken);
         let mut tx = self.pool.begin().await?;
-        let claim = self.verification.find(&mut tx, token, Purpose::EmailVerification).await?;
-        let user = match &claim {
-            Some(claim) => store::find(&mut tx, claim.user).await?,
-            None => self.find_by_login(&mut tx, login).await?,
-        };
-        let now = self.clock.now();
-        let user = user.filter(|user| !user.is_dead(now) && is_named_by(user, login)).ok_or_else(refused)?;
-        draft.concerns(user.id);
-        let claim = claim.ok_or_else(refused)?;
+        let (user, claim) = self.find_claimant(&mut tx, login, token, Purpose::EmailVerification, draft).await?;
+        let claim = claim.filter(|_| !user.is_dead(self.clock.now())).ok_or_else(refused)?;
         if claim.is_used {
             return Ok(user);
         }

@@ -1,6 +1,6 @@
 //! A new password for somebody who forgot the old one, by a token that travels by mail.
 
-use super::{Users, is_named_by, weak};
+use super::{Users, weak};
 use crate::clock::minute;
 use crate::error::{Code, Error, Result};
 use crate::events::Draft;
@@ -67,14 +67,8 @@ impl Users {
         let refused = || Error::from(Code::InvalidToken);
         let purpose = Purpose::PasswordReset;
         let mut connection = self.pool.acquire().await?;
-        let claim = self.verification.find(&mut connection, token, purpose).await?;
-        let user = match &claim {
-            Some(claim) => store::find(&mut connection, claim.user).await?,
-            None => self.find_by_login(&mut connection, login).await?,
-        };
+        let (user, claim) = self.find_claimant(&mut connection, login, token, purpose, draft).await?;
         drop(connection);
-        let user = user.filter(|user| is_named_by(user, login)).ok_or_else(refused)?;
-        draft.concerns(user.id);
         if claim.is_none_or(|claim| claim.is_used) {
             return Err(refused());
         }

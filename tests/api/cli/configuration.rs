@@ -111,6 +111,8 @@ async fn a_bad_value_is_refused_with_the_key_and_what_is_allowed() {
     for (key, value, allowed) in [
         ("password.min_entropy", "much", "number"),
         ("database.max_connections", "2", "at least 3"),
+        ("tokens.account_lifetime_seconds", "9000000000000000000", "at most 1000000000"),
+        ("server.shutdown_grace_seconds", "1000000001", "at most 1000000000"),
         ("rate_limit.enabled", "maybe", "true or false"),
         ("server.listen", "localhost", "address"),
         ("server.tls_listen", "4443", "address"),

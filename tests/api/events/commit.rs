@@ -169,3 +169,23 @@ async fn an_event_that_the_table_refuses_holds_up_nobody_else() {
     assert_eq!(statuses, [("/first", 404), ("/poison", 503), ("/second", 404), ("/third", 404)]);
     assert_eq!(app.count("select count(*) from events").await, 3);
 }
+
+#[tokio::test]
+async fn an_event_that_gave_in_to_another_transaction_is_written_all_the_same() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    // The first time, also for each event alone, Postgres says what it says to one of two that wait for each other.
+    app.execute("create sequence times").await;
+    app.execute(
+        "create function give_in() returns trigger language plpgsql as $$
+         begin
+             if nextval('times') < 3 then raise exception using errcode = 'deadlock_detected'; end if;
+             return null;
+         end $$",
+    )
+    .await;
+    app.execute("create trigger give_in before insert on events for each statement execute function give_in()").await;
+    let answer = app.me(&ada.token).await.expect(503);
+    let row = app.row_after_all(answer.header("x-request-id")).await;
+    assert_eq!((&row["status"], &row["path"]), (&503.into(), &"/users/me".into()));
+}

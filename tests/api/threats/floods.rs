@@ -203,7 +203,7 @@ async fn a_query_of_nonsense_does_not_become_a_larger_answer() {
 }
 
 #[tokio::test]
-async fn what_a_request_left_behind_in_the_database_comes_to_an_end() {
+async fn a_statement_that_took_too_long_is_overloaded() {
     let app = TestApp::start().await;
     assert_eq!(app.text("show statement_timeout").await, "1min");
     // What Postgres says then, sooner.
