@@ -107,6 +107,7 @@ impl Config {
             ("rate_limit.mails", self.rate_limit.mails.into(), 1),
             ("rate_limit.token_grants", self.rate_limit.token_grants.into(), 1),
             ("rate_limit.confirmations", self.rate_limit.confirmations.into(), 1),
+            ("rate_limit.redemptions", self.rate_limit.redemptions.into(), 1),
             ("rate_limit.failed_log_ins", self.rate_limit.failed_log_ins.into(), 1),
             ("rate_limit.failed_confirmations", self.rate_limit.failed_confirmations.into(), 1),
         ] {

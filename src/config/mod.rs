@@ -214,6 +214,8 @@ pub struct RateLimit {
     pub token_grants: u32,
     /// Passwords given again with a live token, a minute from one address, right or wrong.
     pub confirmations: u32,
+    /// Tokens of mails to be redeemed, a minute from one address.
+    pub redemptions: u32,
     /// Failed log-ins a minute to one account from one client address.
     pub failed_log_ins: u32,
     /// Wrong passwords a minute of one user who is logged in.

@@ -60,7 +60,11 @@ impl Pool {
     /// # Errors
     /// As of [`Pool::acquire`].
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        self.reached(self.current().begin().await).map(Tx)
+        let connection = self.acquire().await?;
+        // In a task of its own, which nobody cuts off: the library knows of a transaction once BEGIN is answered, so one
+        // that was dropped before would stay open in the pool, and swallow what the next ones write.
+        let begun = tokio::spawn(Transaction::begin(connection, None)).await;
+        begun.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map(Tx)
     }
 
     /// Whatever keeps us from a connection, a wrong password as much as a closed port, is a database that cannot be

@@ -12,6 +12,7 @@ mod eraser;
 mod partitions;
 mod service;
 mod store;
+mod trouble;
 mod writer;
 
 use std::fmt;

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::store::{self, Range};
+use super::trouble::Trouble;
 use super::writer::{Handover, Writer};
 use super::{Event, EventId, first_id};
 use crate::clock::Clock;
@@ -30,7 +31,7 @@ pub struct Events {
     random: Random,
     /// Wakes the eraser of this process; those of other replicas look by themselves.
     pub(super) forgotten: Arc<Notify>,
-    metrics: Metrics,
+    trouble: Trouble,
 }
 
 /// The event is not known to be committed; the answer must not leave.
@@ -92,9 +93,10 @@ impl Events {
         random: Random,
         metrics: Metrics,
     ) -> (Self, Writer) {
-        let (writer, queue) = Writer::new(writer_pool, pulse, config, metrics.clone());
+        let trouble = Trouble::none(metrics.clone());
+        let (writer, queue) = Writer::new(writer_pool, pulse, config, trouble.clone(), metrics);
         let deadline = Duration::from_millis(config.commit_deadline_ms);
-        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default(), metrics }, writer)
+        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default(), trouble }, writer)
     }
 
     /// Events that wait for the writer, and how many may.
@@ -138,12 +140,15 @@ impl Events {
     /// Hands an event over without waiting for its commit: of a client that is gone, or of a 503 that tells of a
     /// missing database.
     pub fn hand_over(&self, event: Arc<Event>) {
-        let id = event.id;
-        if let Err(error) = self.queue.try_send(Handover { event, done: None }) {
+        if self.queue.try_send(Handover { event, done: None }).is_err() {
             // Full, or closed because the server stops.
-            self.metrics.event_dropped();
-            tracing::error!(event = %id, %error, "an event was dropped");
+            self.trouble.drop_one();
         }
+    }
+
+    /// Whether events cannot be written although the database is there: then no answer but a refusal can leave.
+    pub fn are_stuck(&self) -> bool {
+        self.trouble.is_stuck()
     }
 
     /// Notes in the transaction that deletes users that the persons have to go from their events, too. A worker does it,

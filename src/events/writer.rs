@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::trouble::Trouble;
 use super::{Event, store};
 use crate::config;
 use crate::db::pulse::Pulse;
@@ -38,7 +39,7 @@ pub struct Writer {
     batch: usize,
     capacity: usize,
     deadline: Duration,
-    dropped: u64,
+    trouble: Trouble,
     metrics: Metrics,
 }
 
@@ -48,6 +49,7 @@ impl Writer {
         pool: Pool,
         pulse: Pulse,
         config: &config::Events,
+        trouble: Trouble,
         metrics: Metrics,
     ) -> (Self, mpsc::Sender<Handover>) {
         let (sender, queue) = mpsc::channel(config.queue);
@@ -60,7 +62,7 @@ impl Writer {
             batch: config.batch,
             capacity: config.queue,
             deadline: Duration::from_millis(config.commit_deadline_ms),
-            dropped: 0,
+            trouble,
             metrics,
         };
         (writer, sender)
@@ -158,7 +160,7 @@ impl Writer {
             let mut connection = self.pool.acquire().await?;
             store::insert_batch(&mut connection, events).await
         };
-        let (events, backlog, began) = (events.len(), self.backlog.len(), Instant::now());
+        let (events, began) = (events.len(), Instant::now());
         // Nobody is kept waiting by a database that is known to be away; its pulse has told the log.
         let Ok(outcome) = self.pulse.during(tokio::time::timeout(self.deadline, insert)).await else {
             self.metrics.events_not_written(WriteFailure::Away);
@@ -167,21 +169,23 @@ impl Writer {
         match outcome {
             Ok(Ok(())) => {
                 self.metrics.events_written(events, began.elapsed());
+                self.trouble.end();
                 Ok(())
             }
             Ok(Err(error)) if db::meaning(&error) == Meaning::Fault => {
                 self.metrics.events_not_written(WriteFailure::Refused);
+                self.trouble.end();
                 tracing::error!(events, %error, "events were refused; a single one is dropped, more are tried one by one");
                 Err(Failure::Refused)
             }
             Ok(Err(error)) => {
                 self.metrics.events_not_written(WriteFailure::Away);
-                tracing::warn!(events, backlog, %error, "events could not be written yet");
+                self.trouble.begin(events, &error);
                 Err(Failure::Away)
             }
             Err(_) => {
                 self.metrics.events_not_written(WriteFailure::Away);
-                tracing::warn!(events, backlog, waited = ?self.deadline, "events could not be written yet: no answer");
+                self.trouble.begin(events, &format_args!("no answer within {:?}", self.deadline));
                 Err(Failure::Away)
             }
         }
@@ -191,9 +195,7 @@ impl Writer {
         if self.backlog.len() < self.capacity {
             self.backlog.push_back(event);
         } else {
-            self.dropped += 1;
-            self.metrics.event_dropped();
-            tracing::error!(event = %event.id, dropped = self.dropped, "an event was dropped: too many wait already");
+            self.trouble.drop_one();
         }
     }
 }

@@ -14,14 +14,13 @@ use crate::error::{Code, Error, Problem};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What else proxies add to the requests of others, and what does not tell for whom in a way that we read.
-const OTHER_TRACES: [HeaderName; 5] = [
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("via"),
-];
+/// What else proxies add to the requests of others, besides `X-Forwarded-…`, and what does not tell for whom in a way that
+/// we read.
+const OTHER_TRACES: [&str; 6] = ["forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"];
+
+fn is_other_trace(name: &HeaderName) -> bool {
+    OTHER_TRACES.contains(&name.as_str()) || (name.as_str().starts_with("x-forwarded-") && name != FORWARDED_FOR)
+}
 
 /// The client's address.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +80,7 @@ impl TrustedProxies {
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientIp {
         let is_trusted = self.trusts(peer);
         let names_client = headers.contains_key(FORWARDED_FOR);
-        let has_other_traces = OTHER_TRACES.iter().any(|trace| headers.contains_key(trace));
+        let has_other_traces = headers.keys().any(is_other_trace);
         if (names_client && !is_trusted) || (has_other_traces && is_trusted && !names_client) {
             self.warn_of(peer, is_trusted);
         }
@@ -190,7 +189,7 @@ mod tests {
             assert!(!is_inside(peer, "x-forwarded-for", "127.0.0.1"), "{peer}");
         }
         // A proxy on this machine that nobody told us of.
-        for trace in ["x-forwarded-for", "forwarded", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"] {
+        for trace in OTHER_TRACES.into_iter().chain(["x-forwarded-for", "x-forwarded-host", "x-forwarded-port"]) {
             assert!(!is_inside("127.0.0.1", trace, "127.0.0.1"), "{trace}");
         }
         // A trusted proxy, which says for whom it asks.

@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::db::pulse::Pulse;
 use crate::error::{Code, Error, Result};
+use crate::events::Events;
 use crate::http::error::ErrorBody;
 use crate::http::openapi::Static;
 
@@ -76,7 +77,7 @@ async fn live() -> Json<HealthResponse> {
 
 /// Whether requests can be served
 ///
-/// That is: migrated, connected to the database right now, and not about to stop.
+/// That is: migrated, connected to the database right now, able to write events, and not about to stop.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -89,10 +90,14 @@ async fn live() -> Json<HealthResponse> {
          headers(("Retry-After" = u64, description = "Seconds"))),
     )
 )]
-async fn ready(State(pulse): State<Pulse>, Extension(Stop(stop)): Extension<Stop>) -> Result<Json<HealthResponse>> {
+async fn ready(
+    State(pulse): State<Pulse>,
+    State(events): State<Events>,
+    Extension(Stop(stop)): Extension<Stop>,
+) -> Result<Json<HealthResponse>> {
     if stop.is_cancelled() {
         Err(Error::Busy { code: Code::ShuttingDown, retry_after: Duration::from_secs(1) })
-    } else if pulse.ask().await {
+    } else if pulse.ask().await && !events.are_stuck() {
         Ok(Json(HealthResponse { status: "ok" }))
     } else {
         Err(Error::Away(None))

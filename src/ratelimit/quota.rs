@@ -30,6 +30,8 @@ pub enum Action {
     TokenGrant,
     /// Whatever hashes a password for somebody with a live token.
     Confirmation,
+    /// Redeeming a token of a mail, for whoever is named.
+    Redemption,
 }
 
 impl Action {
@@ -40,6 +42,7 @@ impl Action {
             Self::Mail => "mail",
             Self::TokenGrant => "token_grant",
             Self::Confirmation => "confirmation",
+            Self::Redemption => "redemption",
         }
     }
 }
@@ -57,6 +60,7 @@ struct Limits {
     mails: Limiter,
     token_grants: Limiter,
     confirmations: Limiter,
+    redemptions: Limiter,
     metrics: Metrics,
 }
 
@@ -82,6 +86,7 @@ impl Quotas {
             mails: a_minute(config.mails)?,
             token_grants: a_minute(config.token_grants)?,
             confirmations: a_minute(config.confirmations)?,
+            redemptions: a_minute(config.redemptions)?,
             metrics,
         }))))
     }
@@ -98,6 +103,7 @@ impl Quotas {
             Action::Mail => &limits.mails,
             Action::TokenGrant => &limits.token_grants,
             Action::Confirmation => &limits.confirmations,
+            Action::Redemption => &limits.redemptions,
         };
         limiter.check_key(&client).map_err(|until| {
             limits.metrics.limited(action.label());
@@ -108,8 +114,10 @@ impl Quotas {
     /// Forgets addresses that have their whole allowance again.
     pub fn sweep(&self) {
         let limiters = |limits: &Limits| {
-            let Limits { log_ins, sign_ups, mails, token_grants, confirmations, .. } = limits;
-            [log_ins, sign_ups, mails, token_grants, confirmations].into_iter().for_each(Limiter::retain_recent);
+            let Limits { log_ins, sign_ups, mails, token_grants, confirmations, redemptions, .. } = limits;
+            for limiter in [log_ins, sign_ups, mails, token_grants, confirmations, redemptions] {
+                limiter.retain_recent();
+            }
         };
         self.0.as_deref().into_iter().for_each(limiters);
     }
@@ -195,6 +203,7 @@ mod tests {
             mails: 60,
             token_grants: 3000,
             confirmations: 300,
+            redemptions: 300,
             failed_log_ins: 30,
             failed_confirmations: 10,
         };

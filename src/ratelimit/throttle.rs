@@ -292,6 +292,7 @@ mod tests {
             mails: 60,
             token_grants: 3000,
             confirmations: 300,
+            redemptions: 300,
             failed_log_ins: 30,
             failed_confirmations: 10,
         };

@@ -47,7 +47,7 @@ struct VerifiedResponse {
         ("token" = String, Path, description = "The token of the mail, a UUID v4"),
     ),
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "The e-mail is proved", body = VerifiedResponse),
         (status = 400, description = "`InvalidToken`: everything else, an unknown user too", body = ErrorBody),
     ),

@@ -68,7 +68,7 @@ pub(super) async fn ask_for_email(
         ("token" = String, Path, description = "The token of the mail, a UUID v4"),
     ),
     responses(
-        Anywhere,
+        Anywhere, TooManyRequests,
         (status = 200, description = "The profile", body = ProfileView),
         (status = 400, description = "`InvalidToken`: everything else, also an address that is somebody else's by now",
          body = ErrorBody),

@@ -86,6 +86,17 @@ impl Users {
         origin: &Origin,
         draft: &Draft,
     ) -> Result<User> {
+        // A named user is read and an unknown one is not.
+        evenly(self.redeem_email_change(login, token, origin, draft)).await
+    }
+
+    async fn redeem_email_change(
+        &self,
+        login: &Login,
+        token: &PlainSecret,
+        origin: &Origin,
+        draft: &Draft,
+    ) -> Result<User> {
         let refused = || Error::from(Code::InvalidToken);
         let purpose = Purpose::EmailChange;
         let mut tx = self.pool.begin().await?;

@@ -17,6 +17,11 @@ impl Users {
     /// Proves the e-mail of the user whom `login` names by the token of a mail. The first who proves an address keeps
     /// it, and its other claimants die. Again with the used token answers the same.
     pub async fn verify_email(&self, login: &Login, token: &PlainSecret, draft: &Draft) -> Result<User> {
+        // A named user is read and an unknown one is not.
+        evenly(self.redeem_proof(login, token, draft)).await
+    }
+
+    async fn redeem_proof(&self, login: &Login, token: &PlainSecret, draft: &Draft) -> Result<User> {
         let refused = || Error::from(Code::InvalidToken);
         let mut tx = self.pool.begin().await?;
         let (user, claim) = self.find_claimant(&mut tx, login, token, Purpose::EmailVerification, draft).await?;

@@ -66,9 +66,12 @@ impl Users {
     ) -> Result<User> {
         let refused = || Error::from(Code::InvalidToken);
         let purpose = Purpose::PasswordReset;
-        let mut connection = self.pool.acquire().await?;
-        let (user, claim) = self.find_claimant(&mut connection, login, token, purpose, draft).await?;
-        drop(connection);
+        // A named user is read and an unknown one is not.
+        let (user, claim) = evenly(async {
+            let mut connection = self.pool.acquire().await?;
+            self.find_claimant(&mut connection, login, token, purpose, draft).await
+        })
+        .await?;
         if claim.is_none_or(|claim| claim.is_used) {
             return Err(refused());
         }

@@ -63,6 +63,7 @@ async fn every_key_that_was_promised_is_there_with_its_default() {
         ("rate_limit.mails", "60"),
         ("rate_limit.token_grants", "3000"),
         ("rate_limit.confirmations", "300"),
+        ("rate_limit.redemptions", "300"),
         ("rate_limit.failed_log_ins", "30"),
         ("rate_limit.failed_confirmations", "10"),
         ("log.level", "\"info\""),

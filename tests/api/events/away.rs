@@ -130,3 +130,22 @@ async fn a_stop_during_an_outage_is_a_stop() {
     let stopped = tokio::time::timeout(Duration::from_secs(15), app.stop()).await;
     assert!(stopped.is_ok(), "it waits for a database that does not come back");
 }
+
+#[tokio::test]
+async fn a_server_whose_events_find_no_room_is_not_ready_until_they_do() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.execute(
+        "create function full_disk() returns trigger language plpgsql as $$
+         begin raise exception 'no space left on device' using errcode = 'disk_full'; end $$",
+    )
+    .await;
+    app.execute("create trigger full_disk before insert on events for each statement execute function full_disk()")
+        .await;
+    let refused = app.me(&ada.token).await.refused(503, "DatabaseUnavailable");
+    app.get("/health/ready").await.refused(503, "DatabaseUnavailable");
+    app.execute("drop trigger full_disk on events").await;
+    crate::harness::program::until("it is ready", async || app.get("/health/ready").await.status == 200).await;
+    assert_eq!(app.row_after_all(refused.header("x-request-id")).await["status"], 503);
+    app.me(&ada.token).await.expect(200);
+}

@@ -3,6 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use crate::harness::program::until;
 use crate::harness::{STRONG, TestApp, sign_up_body};
 
 /// decisions.md section 1: "end every *other*" token; the one that was used stays good, at every moment.
@@ -64,4 +65,28 @@ async fn whoever_gives_in_to_another_transaction_is_told_to_come_again() {
     assert_eq!(refused.header("retry-after"), "1");
     app.execute("drop trigger give_in on users").await;
     app.leave(&ada.token, STRONG).await.expect(204);
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_leaves_no_open_transaction_to_others() {
+    let app = TestApp::start().await;
+    let mut beside = app.connection().await;
+    let open = "select count(*) from pg_stat_activity
+                where datname = current_database() and state like 'idle in transaction%'";
+    // At every moment of the way to a transaction.
+    for moment in (0..800).step_by(5) {
+        let hangs_up = async {
+            for _ in 0..moment {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = app.app.pool.begin() => {}
+            () = hangs_up => {}
+        }
+        until("no transaction is open in the pool", async || {
+            sqlx::query_scalar::<_, i64>(open).fetch_one(&mut beside).await.expect("a number") == 0
+        })
+        .await;
+    }
 }
