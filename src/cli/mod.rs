@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
     match run(command, &overrides) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::note(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

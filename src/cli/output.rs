@@ -1,4 +1,4 @@
-//! Stdout: what a command was asked for. Everything else goes to stderr.
+//! Stdout: what a command was asked for. Everything else goes to stderr, and is no reason to fail.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -9,4 +9,9 @@ use anyhow::Context;
 pub fn line(text: impl Display) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+}
+
+/// Says a line to whoever watches, on stderr. What was done is done, also when nobody can be told.
+pub fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use super::output;
+
 /// A terminal sees one line that changes; a log sees a line now and then, and of short work none.
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
@@ -33,7 +35,7 @@ impl Progress {
             let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
         } else if self.told.elapsed() >= LOGGED_EVERY {
             self.told = Instant::now();
-            let _ = writeln!(std::io::stderr(), "{text}");
+            output::note(text);
         }
     }
 }

@@ -17,8 +17,12 @@ use crate::server::{Certificates, Door};
 use crate::stop::{Step, Stop};
 use crate::{data_dir, db, server};
 
-/// How long to wait before another try to reach the configured database.
-const RETRY: Duration = Duration::from_secs(2);
+/// How long to wait before another try to reach the configured database: a part of the two seconds within which a server
+/// is ready when its database answers.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Of so many reasons why it cannot be reached is remembered that they were told.
+const REASONS: usize = 16;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<ExitCode> {
@@ -113,15 +117,29 @@ fn raise_file_limit() {
     }
 }
 
-/// Builds the app, and waits for a database that is not there yet: machines that start together do not start in order.
+/// Builds the app, and waits for a database that is not there yet: machines that start together do not start in order. The
+/// log is told each reason once.
 async fn build(config: &Config, url: &str) -> anyhow::Result<(App, Workers)> {
+    let mut told = Vec::new();
     loop {
         match App::build(config, url, Clock::System, Random::default()).await {
             Err(error) if db::is_unreachable(&error) => {
-                tracing::warn!(error = format!("{error:#}"), retry_in = ?RETRY, "waiting for the database");
+                let reason = format!("{error:#}");
+                if !told.contains(&reason) {
+                    tracing::warn!(error = reason, retry_every = ?RETRY, "waiting for the database");
+                    if told.len() == REASONS {
+                        told.clear();
+                    }
+                    told.push(reason);
+                }
                 tokio::time::sleep(RETRY).await;
             }
-            built => return built,
+            built => {
+                if built.is_ok() && !told.is_empty() {
+                    tracing::info!("the database answers");
+                }
+                return built;
+            }
         }
     }
 }

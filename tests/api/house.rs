@@ -200,6 +200,16 @@ fn nothing_gives_up_without_a_reason() {
 }
 
 #[test]
+fn nobody_panics_because_nobody_listens() {
+    holds(laws::no_panicking_prints);
+    for snippet in ["print!(\"x\")", "println!()", "eprint!(\"x\")", "std::eprintln!(\"error: {error:#}\")"] {
+        assert_eq!(judge(laws::no_panicking_prints, "cli/mod.rs", snippet), 1, "{snippet}");
+    }
+    let fine = "output::line(text)?; let _ = writeln!(std::io::stderr(), \"{text}\"); Pretty::pretty_print(x)";
+    assert_eq!(judge(laws::no_panicking_prints, "cli/mod.rs", fine), 0);
+}
+
+#[test]
 fn the_environment_is_read_only_by_the_configuration() {
     holds(laws::environment);
     assert_eq!(judge(laws::environment, "mail/transport.rs", "std::env::var(\"SMTP\")"), 1);

@@ -2,6 +2,7 @@
 
 mod backup;
 mod crash;
+mod log;
 mod outage;
 mod replicas;
 mod secrets;

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use tempfile::NamedTempFile;
 
 use crate::cli::progress::{Progress, size};
-use crate::cli::{database, serve};
+use crate::cli::{database, output, serve};
 use crate::config::Config;
 use crate::db;
 use crate::db::embedded::{self, Archive, Settings, Tables};
@@ -62,7 +62,7 @@ pub async fn backup(config: &Config, Backup { file, force }: Backup) -> anyhow::
     let length = archive.length()?;
     put_in_place(draft, &file, force)?;
     File::open(&folder).and_then(|folder| folder.sync_all()).with_context(cannot_write)?;
-    eprintln!("wrote {}, {}", file.display(), size(length));
+    output::note(format_args!("wrote {}, {}", file.display(), size(length)));
     tell_of_the_key(config, &tables);
     Ok(())
 }
@@ -79,11 +79,11 @@ fn tell_of_the_key(config: &Config, tables: &Tables) {
         Err(error) => Err(error),
     };
     match opened {
-        Ok(()) => eprintln!("keep beside it, because it is not in it: the master key {place}"),
-        Err(error) => eprintln!(
+        Ok(()) => output::note(format_args!("keep beside it, because it is not in it: the master key {place}")),
+        Err(error) => output::note(format_args!(
             "warning: the master key {place} does not open it ({error:#}); keep beside it the one that the server runs \
              with (server.master_key)"
-        ),
+        )),
     }
 }
 
@@ -116,7 +116,7 @@ pub async fn restore(config: &Config, Restore { file, master_key }: Restore) -> 
     let told = |byte| progress.at(byte);
     embedded::restore(settings, &archive, told, migrate, put_key, stop.asked()).await?;
     drop(progress);
-    eprintln!("restored into {}", config.data_dir.display());
+    output::note(format_args!("restored into {}", config.data_dir.display()));
     Ok(())
 }
 

@@ -46,7 +46,8 @@ pub async fn run(mail: &Mail, command: Command) -> anyhow::Result<()> {
     match command {
         Command::List(which) => list(mail, which).await,
         Command::Retry(Retried { all_failed: true, .. }) => {
-            eprintln!("tried again: {}", mail.retry_failed().await.map_err(plain)?);
+            let retried = mail.retry_failed().await.map_err(plain)?;
+            output::note(format_args!("tried again: {retried}"));
             Ok(())
         }
         Command::Retry(Retried { ids, .. }) => retry(mail, &ids).await,
@@ -88,7 +89,7 @@ fn row(mail: &Queued) -> String {
 
 async fn retry(mail: &Mail, ids: &[Uuid]) -> anyhow::Result<()> {
     let retried = mail.retry(ids).await.map_err(plain)?;
-    eprintln!("tried again: {}", retried.len());
+    output::note(format_args!("tried again: {}", retried.len()));
     let others: Vec<_> = ids.iter().filter(|id| !retried.contains(id)).map(Uuid::to_string).collect();
     if !others.is_empty() {
         bail!("not tried again, being unknown, sent, or under way right now: {}", others.join(", "));

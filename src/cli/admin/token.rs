@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::{first_line_of_stdin, plain};
+use crate::cli::output;
 use crate::secret::PlainSecret;
 use crate::tokens::Tokens;
 
@@ -21,7 +22,7 @@ pub async fn run(tokens: &Tokens, command: Command) -> anyhow::Result<()> {
         Command::Revoke => {
             let token = PlainSecret::new(first_line_of_stdin(LONGEST, "refresh token")?);
             tokens.revoke_refresh(&token).await.map_err(plain)?;
-            eprintln!("the refresh token is revoked");
+            output::note("the refresh token is revoked");
             Ok(())
         }
     }

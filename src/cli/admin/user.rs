@@ -64,14 +64,14 @@ pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
             let user = named(users, &user).await?;
             ensure!(user.email.is_some(), "{} has no e-mail to verify", user.id);
             let user = users.verify_by_operator(user.id).await.map_err(plain)?;
-            eprintln!("{} is verified", user.id);
+            output::note(format_args!("{} is verified", user.id));
             Ok(())
         }
         Command::List => list(users).await,
         Command::SetLevel { user, level, read_only } => {
             let user = named(users, &user).await?;
             let user = users.set_level(user.id, level, read_only).await.map_err(plain)?;
-            eprintln!("{} is now {}", user.id, level_name(&user));
+            output::note(format_args!("{} is now {}", user.id, level_name(&user)));
             Ok(())
         }
     }
@@ -92,12 +92,12 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
     };
     let level = if create.admin { AccessLevel::Admin } else { AccessLevel::Authorized };
     let (user, activation) = users.create(NewUser { name, level, password }).await.map_err(plain)?;
-    eprintln!("made {} ({})", user.id, level_name(&user));
+    output::note(format_args!("made {} ({})", user.id, level_name(&user)));
     if user.email.is_some() {
-        eprintln!("a mail that asks for the proof of the e-mail is queued; `admin user verify` does without");
+        output::note("a mail that asks for the proof of the e-mail is queued; `admin user verify` does without");
     }
     if let Some(password) = activation {
-        eprintln!("to be exchanged within 7 days: PUT /users/{}/activation", user.id);
+        output::note(format_args!("to be exchanged within 7 days: PUT /users/{}/activation", user.id));
         output::line(format_args!("activation password: {}", password.expose()))
             .with_context(|| format!("nobody has read the activation password of {}: make another user", user.id))?;
     }

@@ -107,6 +107,11 @@ pub fn no_unwrap(source: &Source) -> Vec<String> {
     source.lines_with(&words)
 }
 
+/// These panic when nobody can be told: `cli::output` prints, `tracing` logs.
+pub fn no_panicking_prints(source: &Source) -> Vec<String> {
+    source.lines_with(&["print!", "println!", "eprint!", "eprintln!"])
+}
+
 /// Nobody but the configuration reads the environment. The private Postgres may: it looks for programs in `PATH` and for
 /// the place of temporary files.
 pub fn environment(source: &Source) -> Vec<String> {

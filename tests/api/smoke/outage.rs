@@ -164,6 +164,7 @@ async fn while_postgres_is_stopped_and_killed_everybody_is_answered_and_it_comes
     server.get("/health/ready").await.expect(200);
     let (code, _) = server.terminate().await;
     assert_eq!(code, Some(0), "{}", server.said());
+    assert!(!server.said().contains("on-release"), "one trouble is told by one voice: {}", server.said());
 }
 
 #[tokio::test]
