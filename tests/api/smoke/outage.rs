@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use reqwest::Method;
 use sqlx::{Connection, PgConnection};
+use tokio::process::Command;
 
 use super::{EMAIL, Place, Program, Somebody, ada};
 use crate::harness::STRONG;
@@ -133,10 +134,15 @@ impl<'a> Crowd<'a> {
     }
 }
 
+/// One crowd comes from one address, for as long as an outage takes.
+fn without_limits(command: &mut Command) -> &mut Command {
+    command.env("BLOQ_ACCOUNTS_RATE_LIMIT__ENABLED", "false")
+}
+
 #[tokio::test]
 async fn while_postgres_is_stopped_and_killed_everybody_is_answered_and_it_comes_back() {
     let place = Place::filled();
-    let mut server = place.serve().await;
+    let mut server = place.serve_with(without_limits).await;
     let ada = ada(&place, &server).await;
     // pg_ctl stop -m fast, pg_ctl stop -m immediate, kill -9
     for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL] {
@@ -170,7 +176,7 @@ async fn while_postgres_is_stopped_and_killed_everybody_is_answered_and_it_comes
 #[tokio::test]
 async fn while_postgres_is_frozen_everybody_is_answered() {
     let place = Place::filled();
-    let mut server = place.serve().await;
+    let mut server = place.serve_with(without_limits).await;
     let ada = ada(&place, &server).await;
     for round in ["first", "second"] {
         let crowd = Crowd::new(&server, &ada, round);
