@@ -35,3 +35,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn too_many(retry_after: Duration) -> Error {
     Error::Busy { code: Code::TooManyRequests, retry_after }
 }
+
+/// The limits as they are when nobody configures any.
+#[cfg(test)]
+fn defaults() -> crate::config::RateLimit {
+    use crate::config::{Config, Overrides};
+    let overrides = Overrides { data_dir: Some("/nowhere".into()), ..Overrides::default() };
+    Config::load_from(&overrides, std::iter::empty()).expect("the defaults are a configuration").rate_limit
+}

@@ -189,6 +189,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta};
 
     use super::*;
+    use crate::ratelimit::defaults;
     use crate::ratelimit::ledger::MOST_KEYS;
 
     fn clock() -> Clock {
@@ -196,17 +197,7 @@ mod tests {
     }
 
     fn quotas(clock: &Clock) -> Quotas {
-        let config = config::RateLimit {
-            enabled: true,
-            log_ins: 3,
-            sign_ups: 60,
-            mails: 60,
-            token_grants: 3000,
-            confirmations: 300,
-            redemptions: 300,
-            failed_log_ins: 30,
-            failed_confirmations: 10,
-        };
+        let config = config::RateLimit { log_ins: 3, ..defaults() };
         Quotas::new(&config, clock, Metrics::default()).expect("no allowance is 0")
     }
 

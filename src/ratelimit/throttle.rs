@@ -282,21 +282,11 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::ratelimit::defaults;
 
     fn throttle() -> (Throttle, Clock) {
         let clock = Clock::frozen(DateTime::from_timestamp_millis(1_700_000_000_000).expect("in range"));
-        let config = config::RateLimit {
-            enabled: true,
-            log_ins: 300,
-            sign_ups: 60,
-            mails: 60,
-            token_grants: 3000,
-            confirmations: 300,
-            redemptions: 300,
-            failed_log_ins: 30,
-            failed_confirmations: 10,
-        };
-        (Throttle::new(&config, clock.clone(), Metrics::default()), clock)
+        (Throttle::new(&defaults(), clock.clone(), Metrics::default()), clock)
     }
 
     fn client(number: u16) -> Network {
