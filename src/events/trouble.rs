@@ -42,6 +42,10 @@ impl Trouble {
         if self.0.is_stuck.swap(false, Ordering::Relaxed) {
             tracing::info!("events are written again");
         }
+    }
+
+    /// Nothing waits any more. Told only then: while a crowd is there, each batch would be an end and the next drop a beginning.
+    pub fn settle(&self) {
         let dropped = self.0.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             tracing::error!(dropped, "events were dropped while too many waited");

@@ -130,6 +130,9 @@ impl Writer {
         // Its memory is used again.
         self.gathered = gathered;
         self.metrics.events_wait(self.backlog.len());
+        if self.backlog.is_empty() && self.queue.is_empty() {
+            self.trouble.settle();
+        }
         // A refusal is an answer: there is nothing to wait for before the rest is tried.
         !failures.values().any(|failure| matches!(failure, Failure::Away))
     }

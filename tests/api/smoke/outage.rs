@@ -310,3 +310,29 @@ async fn an_export_is_broken_off_when_postgres_freezes() {
     let (code, _) = server.terminate().await;
     assert_eq!(code, Some(0), "{}", server.said());
 }
+
+#[tokio::test]
+async fn events_that_find_no_room_are_told_of_when_it_begins_and_when_it_is_over() {
+    let place = Place::filled();
+    let mut server = place.serve_with(|command| command.env("BLOQ_ACCOUNTS_EVENTS__QUEUE", "5")).await;
+    let mut database = place.database().await;
+    sqlx::raw_sql(FULL_DISK).execute(&mut database).await.expect("it is ours");
+    let trigger = "create trigger full_disk before insert on events for each statement execute function full_disk()";
+    sqlx::raw_sql(trigger).execute(&mut database).await.expect("it is ours");
+    for _ in 0..40 {
+        server.get("/nowhere").await.expect(503);
+    }
+    sqlx::raw_sql("drop trigger full_disk on events").execute(&mut database).await.expect("it is ours");
+    until("what was dropped is told", async || server.said().contains("events were dropped while")).await;
+    database.close().await.expect("it is open");
+    assert_eq!(server.terminate().await.0, Some(0), "{}", server.said());
+    let said = server.said();
+    for once in [
+        "events could not be written yet",
+        "events are dropped",
+        "events are written again",
+        "events were dropped while",
+    ] {
+        assert_eq!(said.matches(once).count(), 1, "{once}: {said}");
+    }
+}
