@@ -1,5 +1,7 @@
 //! Makes every service once and holds them together. No route, no rule.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
@@ -28,9 +30,43 @@ use crate::users::password::{self, Hasher};
 use crate::verification::Verification;
 use crate::worker::Worker;
 
-/// Every service, cheap to clone. A handler takes the one it needs: `State<Users>`.
-#[derive(Clone, FromRef)]
-pub struct App {
+/// Every service, once; cheap to clone, which layers do for every request. A handler takes the one it needs: `State<Users>`.
+#[derive(Clone)]
+pub struct App(Arc<Services>);
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+macro_rules! hand_out {
+    ($($field:ident: $service:ty,)*) => {
+        $(impl FromRef<App> for $service {
+            fn from_ref(app: &App) -> Self {
+                app.$field.clone()
+            }
+        })*
+    };
+}
+
+hand_out! {
+    auth: Auth,
+    users: Users,
+    client_keys: ClientKeys,
+    tokens: Tokens,
+    verification: Verification,
+    signing_keys: SigningKeys,
+    events: Events,
+    export: Export,
+    pool: Pool,
+    pulse: Pulse,
+}
+
+/// What an [`App`] is made of.
+pub struct Services {
     /// Who are you?
     pub auth: Auth,
     /// The users.
@@ -164,8 +200,8 @@ impl App {
             pulse: pulse.clone(),
             patience: request_timeout,
         };
-        let app = Self {
-            auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone()),
+        let app = Self(Arc::new(Services {
+            auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone(), clock.clone()),
             users,
             client_keys,
             tokens,
@@ -183,7 +219,7 @@ impl App {
             trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
             browsers: Browsers::new(config),
             request_timeout,
-        };
+        }));
         let courier = Courier::new(
             app.pool.clone(),
             app.pulse.clone(),

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,15 +32,28 @@ impl<Id> Default for LastUse<Id> {
     }
 }
 
-impl<Id: Eq + Hash> LastUse<Id> {
+/// When one thing was last used, as far as whoever remembers it knows.
+#[derive(Debug)]
+pub struct Known(AtomicI64);
+
+impl From<Option<DateTime<Utc>>> for Known {
+    /// As the row says.
+    fn from(last_used_at: Option<DateTime<Utc>>) -> Self {
+        Self(AtomicI64::new(last_used_at.map_or(i64::MIN, |at| at.timestamp_millis())))
+    }
+}
+
+impl<Id: Eq + Hash + Clone> LastUse<Id> {
     /// Notes a use, unless `known` is an earlier one that is no older than `coarse`.
-    pub fn note(&self, id: Id, now: DateTime<Utc>, known: Option<DateTime<Utc>>, coarse: TimeDelta) {
-        if known.is_some_and(|known| now < known + coarse) {
+    pub fn note(&self, id: &Id, now: DateTime<Utc>, known: &Known, coarse: TimeDelta) {
+        let (millis, before) = (now.timestamp_millis(), known.0.load(Ordering::Relaxed));
+        if millis < before.saturating_add(coarse.num_milliseconds()) {
             return;
         }
+        known.0.store(millis, Ordering::Relaxed);
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() < MOST || used.contains_key(&id) {
-            used.insert(id, now);
+        if used.len() < MOST || used.contains_key(id) {
+            used.insert(id.clone(), now);
         }
     }
 

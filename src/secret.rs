@@ -41,6 +41,11 @@ impl HashedSecret {
         &self.0
     }
 
+    /// The same, to look something up by it.
+    pub fn into_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Compares with a stored hash, in a time that does not depend on where they differ.
     pub fn matches(&self, stored: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(&self.0, stored).is_ok()

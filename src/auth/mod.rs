@@ -4,6 +4,8 @@
 //! puts their answers together. Rights come from the user's row on every call, never from a token.
 
 pub mod http;
+
+mod memory;
 mod service;
 
 pub use service::{Auth, Caller, ClientTokens};

@@ -1,14 +1,18 @@
 //! Log-in, grants and identification.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
-use crate::client_keys::{ClientKey, ClientKeys};
+use super::memory::{Bearer, Holder, Memory};
+use crate::client_keys::{ClientKeys, LiveKey};
+use crate::clock::Clock;
 use crate::db::Pool;
 use crate::error::{Code, Result};
 use crate::events::Draft;
 use crate::origin::Origin;
 use crate::secret::PlainSecret;
-use crate::tokens::{Audience, Signed, Tokens};
+use crate::tokens::{Audience, Claims, Tokens};
 use crate::users::password::Password;
 use crate::users::{BlockCause, Login, User, UserId, Users};
 
@@ -19,13 +23,15 @@ pub struct Auth {
     users: Users,
     client_keys: ClientKeys,
     tokens: Tokens,
+    clock: Clock,
+    memory: Memory,
 }
 
 /// The bearer of a live account token.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The user, as the row says right now.
-    pub user: User,
+    pub user: Arc<User>,
     /// The `jti` of the token.
     pub token_id: Uuid,
 }
@@ -40,8 +46,8 @@ pub struct ClientTokens {
 
 impl Auth {
     /// Puts the rooms together.
-    pub fn new(pool: Pool, users: Users, client_keys: ClientKeys, tokens: Tokens) -> Self {
-        Self { pool, users, client_keys, tokens }
+    pub fn new(pool: Pool, users: Users, client_keys: ClientKeys, tokens: Tokens, clock: Clock) -> Self {
+        Self { pool, users, client_keys, tokens, clock, memory: Memory::default() }
     }
 
     /// A new account token for the right password. Earlier tokens stay good.
@@ -69,7 +75,7 @@ impl Auth {
     /// # Errors
     /// 401 codes for a token that is no good, `Forbidden` for a good one of another kind, `UserBlocked`.
     pub async fn identify(&self, token: &PlainSecret, draft: &Draft) -> Result<Caller> {
-        let Signed { claims, is_expired } = self.tokens.verify(token).ok_or(Code::TokenInvalid)?;
+        let (claims, is_expired) = self.signed(token).ok_or(Code::TokenInvalid)?;
         // Signed by us, so it is this user's request, whatever becomes of it.
         let subject = claims.sub.parse().map_err(|()| Code::TokenInvalid)?;
         draft.concerns(subject);
@@ -79,41 +85,72 @@ impl Auth {
         if !claims.is_for(Audience::Accounts) {
             return Err(Code::Forbidden.into());
         }
-        let user = match self.bearer(claims.jti, subject).await? {
-            // Its own change of password may be committed between the two rows being read: then they agree now.
-            None => self.bearer(claims.jti, subject).await?.ok_or(Code::TokenInvalid)?,
-            Some(user) => user,
+        let remembered = draft.may_remember().then(|| self.memory.bearer(claims.jti)).flatten();
+        let bearer = match remembered {
+            Some(bearer) if bearer.user.id == subject => {
+                draft.rests_on(&bearer.user);
+                bearer
+            }
+            _ => match self.bearer(claims.jti, subject).await? {
+                // Its own change of password may be committed between the two rows being read: then they agree now.
+                None => self.bearer(claims.jti, subject).await?.ok_or(Code::TokenInvalid)?,
+                Some(bearer) => bearer,
+            },
         };
-        refuse_blocked(&user)?;
-        Ok(Caller { user, token_id: claims.jti })
+        self.tokens.use_account(claims.jti, &bearer.used);
+        refuse_blocked(&bearer.user)?;
+        Ok(Caller { user: bearer.user.clone(), token_id: claims.jti })
     }
 
-    /// The user of a live account token: there is a row of the token, and it has the version of the user's row.
-    async fn bearer(&self, token: Uuid, user: UserId) -> Result<Option<User>> {
-        let Some(live) = self.tokens.find_account(token).await?.filter(|live| live.user == user) else {
+    /// The bearer of a live account token: there is a row of the token, and it has the version of the user's row, which is
+    /// read first.
+    async fn bearer(&self, token: Uuid, user: UserId) -> Result<Option<Arc<Bearer>>> {
+        let Some(user) = self.users.find(user).await? else { return Ok(None) };
+        let Some(live) = self.tokens.find_account(token).await? else { return Ok(None) };
+        if live.user != user.id || live.version != user.token_version {
             return Ok(None);
-        };
-        let user = self.users.find(user).await?.filter(|user| user.token_version == live.version);
-        if user.is_some() {
-            self.tokens.use_account(&live);
         }
-        Ok(user)
+        let bearer = Arc::new(Bearer { user: Arc::new(user), used: live.last_used_at.into() });
+        self.memory.keep_bearer(token, bearer.clone());
+        Ok(Some(bearer))
+    }
+
+    /// What a token says, and whether its time is over; `None` for what is no token of ours.
+    fn signed(&self, token: &PlainSecret) -> Option<(Arc<Claims>, bool)> {
+        let claims = self.memory.signed(token, || self.tokens.verify(token).map(|signed| signed.claims))?;
+        let is_expired = claims.is_expired(self.clock.now());
+        Some((claims, is_expired))
     }
 
     /// Whose request it is by the signature of its token alone: for the event of a request that no handler looked at.
     pub fn signed_for(&self, token: &PlainSecret) -> Option<UserId> {
-        self.tokens.verify(token)?.claims.sub.parse().ok()
+        self.signed(token)?.0.sub.parse().ok()
     }
 
     /// Grant `clientCredentials`: an access and a refresh token for the right client keys.
     pub async fn grant_by_keys(&self, client_id: &str, secret: &PlainSecret, draft: &Draft) -> Result<ClientTokens> {
-        let found = self.client_keys.check(client_id, secret).await?;
-        if let Some((key, _)) = &found {
-            draft.concerns(key.user);
-        }
-        let Some((key, true)) = found else { return Err(Code::InvalidClientCredentials.into()) };
-        self.owner(&key).await?;
-        self.client_keys.note_use(&key);
+        let presented = secret.hash();
+        // A wrong secret is not told from memory: an id that exists must not be refused faster than one that does not.
+        let remembered = draft.may_remember().then(|| self.memory.holder(client_id)).flatten();
+        let holder = match remembered.filter(|holder| presented.matches(&holder.secret_hash)) {
+            Some(holder) => {
+                draft.rests_on(&holder.user);
+                holder
+            }
+            None => {
+                let found = self.client_keys.find(client_id).await?;
+                if let Some(live) = &found {
+                    draft.concerns(live.key.user);
+                }
+                // An unknown id costs what a known one does.
+                let is_right = presented.matches(found.as_ref().map_or(&[0; 32], |live| &live.secret_hash));
+                let live = found.filter(|_| is_right).ok_or(Code::InvalidClientCredentials)?;
+                self.holder(live).await?.ok_or(Code::InvalidClientCredentials)?
+            }
+        };
+        let Holder { user, key, used, .. } = &*holder;
+        may_be_granted(user)?;
+        self.client_keys.note_use(&key.id, used);
         Ok(ClientTokens {
             access: self.tokens.issue_client_access(key.user, &key.id)?,
             refresh: self.tokens.issue_client_refresh(key.user, &key.id, key.generation)?,
@@ -124,35 +161,63 @@ impl Auth {
     /// processes with one token log nobody out.
     pub async fn grant_by_refresh(&self, refresh: PlainSecret, draft: &Draft) -> Result<ClientTokens> {
         let refused = || Code::InvalidRefreshToken;
-        let Signed { claims, is_expired } = self.tokens.verify(&refresh).ok_or_else(refused)?;
-        let subject = claims.sub.parse().map_err(|()| refused())?;
+        let (claims, is_expired) = self.signed(&refresh).ok_or_else(refused)?;
+        let subject: UserId = claims.sub.parse().map_err(|()| refused())?;
         let client_id = claims.client_id.as_deref().filter(|_| claims.is_for(Audience::Refresh)).ok_or_else(refused)?;
-        let key = self.client_keys.find(client_id).await?.filter(|key| key.user == subject);
-        // The owner sees that somebody still has the token of a deleted key; of a deleted user nothing more is noted.
-        if key.is_some() || self.users.find(subject).await?.is_some() {
-            draft.concerns(subject);
-        }
-        let key = key.ok_or_else(refused)?;
+        let remembered = draft.may_remember().then(|| self.memory.holder(client_id)).flatten();
+        let holder = match remembered.filter(|holder| holder.user.id == subject) {
+            Some(holder) => {
+                draft.rests_on(&holder.user);
+                Some(holder)
+            }
+            None => match self.client_keys.find(client_id).await?.filter(|live| live.key.user == subject) {
+                Some(live) => {
+                    draft.concerns(subject);
+                    self.holder(live).await?
+                }
+                None => {
+                    // The owner sees that somebody still has the token of a deleted key; of a deleted user nothing more
+                    // is noted.
+                    if self.users.find(subject).await?.is_some() {
+                        draft.concerns(subject);
+                    }
+                    None
+                }
+            },
+        };
+        let holder = holder.ok_or_else(refused)?;
+        let Holder { user, key, used, .. } = &*holder;
         if is_expired || Some(key.generation) != claims.generation {
             return Err(refused().into());
         }
-        if self.tokens.is_revoked(claims.jti).await? {
-            return Err(refused().into());
+        if !self.memory.is_unrevoked(claims.jti, user.version) {
+            if self.tokens.is_revoked(claims.jti).await? {
+                return Err(refused().into());
+            }
+            self.memory.keep_unrevoked(claims.jti, user.version);
         }
-        self.owner(&key).await?;
-        self.client_keys.note_use(&key);
+        may_be_granted(user)?;
+        self.client_keys.note_use(&key.id, used);
         Ok(ClientTokens { access: self.tokens.issue_client_access(key.user, &key.id)?, refresh })
     }
 
-    /// The owner of a key, whose state is asked again at every grant (docs/security.md row 26).
-    async fn owner(&self, key: &ClientKey) -> Result<User> {
-        let user = self.users.find(key.user).await?.ok_or(Code::InvalidClientCredentials)?;
-        refuse_blocked(&user)?;
-        if user.activation_expires_at.is_some() {
-            return Err(Code::ActivationRequired.into());
+    /// The holder of a live key. Remembered if nothing has changed between the key and its owner being read.
+    async fn holder(&self, live: LiveKey) -> Result<Option<Arc<Holder>>> {
+        let LiveKey { key, secret_hash, user_version } = live;
+        let Some(user) = self.users.find(key.user).await?.map(Arc::new) else { return Ok(None) };
+        let used = key.last_used_at.into();
+        let holder = Arc::new(Holder { user, key, secret_hash, used });
+        if holder.user.version == user_version {
+            self.memory.keep_holder(holder.clone());
         }
-        Ok(user)
+        Ok(Some(holder))
     }
+}
+
+/// Refuses grants to who may not have any; asked again at every grant (docs/security.md row 26).
+fn may_be_granted(owner: &User) -> Result<()> {
+    refuse_blocked(owner)?;
+    if owner.activation_expires_at.is_some() { Err(Code::ActivationRequired.into()) } else { Ok(()) }
 }
 
 /// A block by an administrator ends everything at once; one by failures bars password log-in only.

@@ -36,6 +36,17 @@ pub struct ClientKey {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
+/// A client key as it is found by its id.
+#[derive(Clone, Debug)]
+pub struct LiveKey {
+    /// The key.
+    pub key: ClientKey,
+    /// SHA-256 of its secret.
+    pub secret_hash: Vec<u8>,
+    /// The version of its user's row at the same moment.
+    pub user_version: i64,
+}
+
 /// What its owner says of a client key that is to be made.
 #[derive(Clone, Debug, Default)]
 pub struct NewClientKey {

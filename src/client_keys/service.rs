@@ -6,12 +6,12 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::replay::{self, IdempotencyKey};
-use super::{ClientKey, KeptCreation, NewClientKey, WithSecret, store};
+use super::{ClientKey, KeptCreation, LiveKey, NewClientKey, WithSecret, store};
 use crate::change::Change;
 use crate::clock::{Clock, minute};
 use crate::db::Pool;
 use crate::error::{Code, Result};
-use crate::last_use::LastUse;
+use crate::last_use::{Known, LastUse};
 use crate::mail::{Letter, Mail};
 use crate::origin::Origin;
 use crate::random::Random;
@@ -135,7 +135,7 @@ impl ClientKeys {
         if let Some(label) = label {
             store::update_label(&mut tx, user.id, id, label.as_deref()).await?;
         }
-        let found = store::find(&mut tx, id).await?.map(|(key, _)| key);
+        let found = store::find(&mut tx, id).await?.map(|live| live.key);
         let key = found.filter(|key| key.user == user.id).ok_or(Code::NotFound)?;
         tx.commit().await?;
         Ok(key)
@@ -145,6 +145,7 @@ impl ClientKeys {
     pub async fn delete(&self, user: &User, id: &str) -> Result<()> {
         user.may_change()?;
         let mut tx = self.pool.begin().await?;
+        self.users.lock(&mut tx, user.id).await?;
         if !store::delete(&mut tx, user.id, id).await? {
             return Err(Code::NotFound.into());
         }
@@ -155,6 +156,7 @@ impl ClientKeys {
     pub async fn revoke_refresh_tokens(&self, user: &User, id: &str) -> Result<()> {
         user.may_change()?;
         let mut tx = self.pool.begin().await?;
+        self.users.lock(&mut tx, user.id).await?;
         if !store::update_generation(&mut tx, user.id, id).await? {
             return Err(Code::NotFound.into());
         }
@@ -162,22 +164,13 @@ impl ClientKeys {
     }
 
     /// The key with this id, if it is live.
-    pub async fn find(&self, id: &str) -> Result<Option<ClientKey>> {
-        Ok(store::find(&mut *self.pool.acquire().await?, id).await?.map(|(key, _)| key))
-    }
-
-    /// The key with this id, and whether `secret` is its secret. An unknown id costs what a known one does.
-    pub async fn check(&self, id: &str, secret: &PlainSecret) -> Result<Option<(ClientKey, bool)>> {
-        let found = store::find(&mut *self.pool.acquire().await?, id).await?;
-        let presented = secret.hash();
-        let nothing = [0; 32];
-        let is_right = presented.matches(found.as_ref().map_or(&nothing, |(_, stored)| stored));
-        Ok(found.map(|(key, _)| (key, is_right)))
+    pub async fn find(&self, id: &str) -> Result<Option<LiveKey>> {
+        Ok(store::find(&mut *self.pool.acquire().await?, id).await?)
     }
 
     /// Notes that a key, or one of its refresh tokens, just got a token.
-    pub fn note_use(&self, key: &ClientKey) {
-        self.used.note(key.id.clone(), self.clock.now(), key.last_used_at, COARSE);
+    pub fn note_use(&self, id: &String, known: &Known) {
+        self.used.note(id, self.clock.now(), known, COARSE);
     }
 
     /// Writes what [`ClientKeys::note_use`] noted.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{ClientKey, KeptCreation};
+use super::{ClientKey, KeptCreation, LiveKey};
 use crate::secret::HashedSecret;
 use crate::users::UserId;
 
@@ -22,10 +22,10 @@ pub async fn insert(connection: &mut PgConnection, key: &ClientKey, secret: &Has
     .map(drop)
 }
 
-/// The key and the hash of its secret.
-pub async fn find(connection: &mut PgConnection, id: &str) -> sqlx::Result<Option<(ClientKey, Vec<u8>)>> {
+pub async fn find(connection: &mut PgConnection, id: &str) -> sqlx::Result<Option<LiveKey>> {
     let row = sqlx::query!(
-        r#"select id, user_id as "user: UserId", secret_hash, label, generation, created_at, last_used_at
+        r#"select id, user_id as "user: UserId", secret_hash, label, generation, created_at, last_used_at,
+                  (select version from users where users.id = user_id) as "user_version!"
            from client_keys where id = $1"#,
         id,
     )
@@ -40,7 +40,7 @@ pub async fn find(connection: &mut PgConnection, id: &str) -> sqlx::Result<Optio
             created_at: row.created_at,
             last_used_at: row.last_used_at,
         };
-        (key, row.secret_hash)
+        LiveKey { key, secret_hash: row.secret_hash, user_version: row.user_version }
     }))
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
-use crate::users::UserId;
+use crate::users::{User, UserId};
 
 /// Hung on the request by the outermost layer and filled by whoever learns something; cheap to clone, one per request.
 ///
@@ -17,12 +17,36 @@ struct Facts {
     user: Option<UserId>,
     pattern: Option<String>,
     service_data: Map<String, Value>,
+    may_remember: bool,
+    version: Option<i64>,
+    body: Vec<u8>,
 }
 
 impl Draft {
     /// Notes whose event this is; the last word counts.
     pub fn concerns(&self, user: UserId) {
         self.facts().user = Some(user);
+    }
+
+    /// Whether the answer may be made of what is remembered of the user. Not if it changes something, and not if what was
+    /// remembered has just turned out to be outdated.
+    pub fn may_remember(&self) -> bool {
+        self.facts().may_remember
+    }
+
+    /// Notes whose event this is, and that the answer is made of what is remembered of the user: it leaves only if the
+    /// user's row is still of this version when the event is written.
+    pub fn rests_on(&self, user: &User) {
+        let mut facts = self.facts();
+        (facts.user, facts.version) = (Some(user.id), Some(user.version));
+    }
+
+    /// Keeps the body of a request that may have to be answered once more.
+    pub fn keep_body(&self, body: &[u8]) {
+        let mut facts = self.facts();
+        if facts.may_remember {
+            facts.body = body.to_owned();
+        }
     }
 
     /// Notes the route's pattern, such as `/users/{userId}/token/{token}`.
@@ -33,6 +57,24 @@ impl Draft {
     /// Adds a fact to `serviceData`. Never a secret: events are kept for long.
     pub fn add(&self, name: &str, value: impl Into<Value>) {
         self.facts().service_data.insert(name.to_owned(), value.into());
+    }
+
+    /// Allows to remember.
+    pub(super) fn allow_memory(&self) {
+        self.facts().may_remember = true;
+    }
+
+    /// Forgets what was noted, because the request is answered once more, without memory. Answers its body.
+    pub(super) fn start_over(&self) -> Vec<u8> {
+        let mut facts = self.facts();
+        let (pattern, body) = (facts.pattern.take(), std::mem::take(&mut facts.body));
+        *facts = Facts { pattern, ..Facts::default() };
+        body
+    }
+
+    /// The version of the user's row on which the answer rests.
+    pub(super) fn version(&self) -> Option<i64> {
+        self.facts().version
     }
 
     pub(super) fn user(&self) -> Option<UserId> {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
@@ -43,52 +43,105 @@ pub async fn record(State(app): State<App>, mut request: Request, next: Next) ->
     }
     request.extensions_mut().insert(draft.clone());
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    let mut pending = Pending::new(app.events, draft.clone(), &request, &id);
+    let pending = Pending::new(app.events.clone(), draft.clone(), &request, &id);
     // `POST /auth/token` ignores the header.
     let authorization = request.headers().get(AUTHORIZATION).filter(|_| request.uri().path() != "/auth/token").cloned();
-    // hyper sends the head of such an answer and not a byte of its body.
     let is_head = request.method() == Method::HEAD;
-    let bytes_out = |body: &Bytes| if is_head { 0 } else { body.len() };
+    let recorder = Recorder { app, draft, id, authorization, is_head, change: Change::default() };
 
-    let change = Change::default();
-    let answer = change.watch(next.run(request)).await;
-    let is_database_away = code_of(&answer) == Some(Code::DatabaseUnavailable);
-    let is_in_doubt = change.is_begun() && code_of(&answer).is_some_and(leaves_doubt);
-    let answer = if is_in_doubt { write_down(Error::outcome_unknown().into_response(), &id) } else { answer };
-    let (mut parts, body) = answer.into_parts();
-    // No handler looked at the token (404, 405, 413 …): it is its bearer's request all the same.
-    if let (None, Some(authorization)) = (draft.user(), authorization)
-        && let Some(token) = credentials_in(&authorization, "bearer")
-        && let Some(user) = app.auth.signed_for(&PlainSecret::new(token))
-    {
-        draft.concerns(user);
-    }
-    if parts.extensions.remove::<Streamed>().is_some() {
-        return stream(Response::from_parts(parts, body), pending, &id, is_head, &change).await;
-    }
-    // Other bodies are in memory already; collecting them compresses where that was asked for, and counts the bytes.
-    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let response = Response::from_parts(parts, Body::from(body.clone()));
-
-    pending.answer(response.status().as_u16(), bytes_out(&body));
-    if is_database_away {
-        // There is nothing to wait for: dropping hands the event over, and it is written when the database is back.
-        return response;
-    }
-    match pending.commit().await {
-        Ok(()) => response,
-        Err(pending) => refuse(pending, &id, is_head, &change).await,
+    let once_more = recorder.may_repeat(&request).then(|| (copy_of(&request), next.clone()));
+    let (why, pending) = match recorder.answer(request, next, pending).await {
+        Ok(response) => return response,
+        Err(refused) => refused,
+    };
+    let (Some((request, next)), NotCommitted::Outdated) = (once_more, why) else {
+        return recorder.refuse(pending).await;
+    };
+    let request = request.map(|()| Body::from(recorder.draft.start_over()));
+    match recorder.answer(request, next, pending).await {
+        Ok(response) => response,
+        Err((_, pending)) => recorder.refuse(pending).await,
     }
 }
 
-/// The answer to a request whose event could not be committed.
-async fn refuse(mut pending: Pending, id: &RequestId, is_head: bool, change: &Change) -> Response {
-    let error = if change.is_begun() { Error::outcome_unknown() } else { Error::Away(None) };
-    let refusal = write_down(error.into_response(), id);
-    let (parts, body) = refusal.into_parts();
-    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    pending.answer(parts.status.as_u16(), if is_head { 0 } else { body.len() });
-    Response::from_parts(parts, Body::from(body))
+/// What is known of a request from its beginning to its end.
+struct Recorder {
+    app: App,
+    draft: Draft,
+    id: RequestId,
+    authorization: Option<HeaderValue>,
+    /// hyper sends the head of such an answer and not a byte of its body.
+    is_head: bool,
+    change: Change,
+}
+
+impl Recorder {
+    /// Whether the request may be answered from memory, because it can be answered a second time without harm: it
+    /// changes nothing. With `events.durability = "relaxed"` no answer waits for the statement that would find out.
+    fn may_repeat(&self, request: &Request) -> bool {
+        let (method, pattern) = (request.method(), self.draft.pattern());
+        let may = method.is_safe() || (method == Method::POST && pattern.as_deref() == Some("/auth/token"));
+        if may {
+            self.draft.allow_memory();
+        }
+        may
+    }
+
+    /// The answer, when its event is committed; else why not, and the event.
+    async fn answer(
+        &self,
+        request: Request,
+        next: Next,
+        mut pending: Pending,
+    ) -> Result<Response, (NotCommitted, Pending)> {
+        let answer = self.change.watch(next.run(request)).await;
+        let is_database_away = code_of(&answer) == Some(Code::DatabaseUnavailable);
+        let is_in_doubt = self.change.is_begun() && code_of(&answer).is_some_and(leaves_doubt);
+        let answer = if is_in_doubt { write_down(Error::outcome_unknown().into_response(), &self.id) } else { answer };
+        let (mut parts, body) = answer.into_parts();
+        // No handler looked at the token (404, 405, 413 …): it is its bearer's request all the same.
+        if let (None, Some(authorization)) = (self.draft.user(), &self.authorization)
+            && let Some(token) = credentials_in(authorization, "bearer")
+            && let Some(user) = self.app.auth.signed_for(&PlainSecret::new(token))
+        {
+            self.draft.concerns(user);
+        }
+        if parts.extensions.remove::<Streamed>().is_some() {
+            return stream(Response::from_parts(parts, body), pending).await;
+        }
+        // Other bodies are in memory already; collecting them compresses where that was asked for, and counts the bytes.
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        pending.answer(parts.status.as_u16(), self.bytes_out(&body));
+        let response = Response::from_parts(parts, Body::from(body));
+        if is_database_away {
+            // There is nothing to wait for: dropping hands the event over, and it is written when the database is back.
+            return Ok(response);
+        }
+        pending.commit().await.map(|()| response)
+    }
+
+    /// The answer to a request whose event could not be committed.
+    async fn refuse(&self, mut pending: Pending) -> Response {
+        let error = if self.change.is_begun() { Error::outcome_unknown() } else { Error::Away(None) };
+        let (parts, body) = write_down(error.into_response(), &self.id).into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        pending.answer(parts.status.as_u16(), self.bytes_out(&body));
+        Response::from_parts(parts, Body::from(body))
+    }
+
+    fn bytes_out(&self, body: &Bytes) -> usize {
+        if self.is_head { 0 } else { body.len() }
+    }
+}
+
+/// The head of a request, and what layers have learned about it.
+fn copy_of(request: &Request) -> axum::http::Request<()> {
+    let mut copy = axum::http::Request::new(());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
 }
 
 /// Marks an answer whose body is made while it is sent: it has no length yet, and must not be collected.
@@ -97,13 +150,11 @@ pub struct Streamed;
 
 /// Commits the event before the first byte leaves, and once more, with the bytes that left, after the last one. Nobody
 /// asks for the bytes of an answer to HEAD, so they are never made.
-async fn stream(response: Response, mut pending: Pending, id: &RequestId, is_head: bool, change: &Change) -> Response {
+async fn stream(response: Response, mut pending: Pending) -> Result<Response, (NotCommitted, Pending)> {
     pending.answer(response.status().as_u16(), 0);
     let (events, event) = (pending.events.clone(), pending.event.clone());
-    match pending.commit().await {
-        Ok(()) => response.map(|body| Body::new(Counted { body, bytes: 0, events, event })),
-        Err(pending) => refuse(pending, id, is_head, change).await,
-    }
+    pending.commit().await?;
+    Ok(response.map(|body| Body::new(Counted { body, bytes: 0, events, event })))
 }
 
 /// A body on its way out that knows how much of it has left.
@@ -203,14 +254,14 @@ impl Pending {
         }
     }
 
-    /// Waits until the event is committed; gives it back when that is not known.
-    async fn commit(mut self) -> Result<(), Self> {
+    /// Waits until the event is committed; gives it back when it is not, or that is not known.
+    async fn commit(mut self) -> Result<(), (NotCommitted, Self)> {
         let told = self.event.clone();
-        match self.events.clone().commit(&mut self.event).await {
+        match self.events.clone().commit(&mut self.event, self.draft.version()).await {
             Ok(()) => Ok(()),
-            Err(NotCommitted) => {
+            Err(why) => {
                 self.event = told;
-                Err(self)
+                Err((why, self))
             }
         }
     }

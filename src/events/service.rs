@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::store::{self, Range};
 use super::trouble::Trouble;
-use super::writer::{Handover, Writer};
+use super::writer::{Fate, Handover, Writer};
 use super::{Event, EventId, first_id};
 use crate::clock::Clock;
 use crate::config;
@@ -34,9 +34,14 @@ pub struct Events {
     trouble: Trouble,
 }
 
-/// The event is not known to be committed; the answer must not leave.
-#[derive(Debug)]
-pub struct NotCommitted;
+/// Why an answer must not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotCommitted {
+    /// The event was not written: what the answer rests on has changed.
+    Outdated,
+    /// The event is not known to be in the table.
+    Unknown,
+}
 
 /// Which events of a user to read.
 #[derive(Clone, Debug, Default)]
@@ -120,27 +125,32 @@ impl Events {
         self.random.uuid_v7(self.clock.now())
     }
 
-    /// Commits an event, sharing the commit with all that wait at the same time.
+    /// Commits an event, sharing the commit with all that wait at the same time; if it claims a version, only while the row
+    /// of its user has it.
     ///
     /// # Errors
-    /// When it is not known to be committed within `events.commit_deadline_ms`. It may still come to be; a later
-    /// [`Events::hand_over`] of the same id has the last word.
-    pub async fn commit(&self, event: &mut Option<Arc<Event>>) -> Result<(), NotCommitted> {
+    /// `Outdated` when the user's row has changed. `Unknown` when it is not known to be committed within
+    /// `events.commit_deadline_ms`: it may still come to be; a later [`Events::hand_over`] of the same id has the last word.
+    pub async fn commit(&self, event: &mut Option<Arc<Event>>, version: Option<i64>) -> Result<(), NotCommitted> {
         let wait = async {
-            let place = self.queue.reserve().await.map_err(|_| NotCommitted)?;
+            let place = self.queue.reserve().await.map_err(|_| NotCommitted::Unknown)?;
             // Taken only now: until there is a place, the event stays with the caller, who may be dropped any time.
-            let event = event.take().ok_or(NotCommitted)?;
-            let (done, committed) = oneshot::channel();
-            place.send(Handover { event, done: Some(done) });
-            if committed.await.unwrap_or(false) { Ok(()) } else { Err(NotCommitted) }
+            let event = event.take().ok_or(NotCommitted::Unknown)?;
+            let (done, fate) = oneshot::channel();
+            place.send(Handover { event, version, done: Some(done) });
+            match fate.await {
+                Ok(Fate::Committed) => Ok(()),
+                Ok(Fate::Outdated) => Err(NotCommitted::Outdated),
+                Ok(Fate::Unknown) | Err(_) => Err(NotCommitted::Unknown),
+            }
         };
-        tokio::time::timeout(self.deadline, wait).await.unwrap_or(Err(NotCommitted))
+        tokio::time::timeout(self.deadline, wait).await.unwrap_or(Err(NotCommitted::Unknown))
     }
 
     /// Hands an event over without waiting for its commit: of a client that is gone, or of a 503 that tells of a
     /// missing database.
     pub fn hand_over(&self, event: Arc<Event>) {
-        if self.queue.try_send(Handover { event, done: None }).is_err() {
+        if self.queue.try_send(Handover { event, version: None, done: None }).is_err() {
             // Full, or closed because the server stops.
             self.trouble.drop_one();
         }

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Event;
+use super::store::{self, Claim};
 use super::trouble::Trouble;
-use super::{Event, store};
 use crate::config;
 use crate::db::pulse::Pulse;
 use crate::db::{self, Meaning, Pool};
@@ -23,8 +24,21 @@ use crate::metrics::{Metrics, WriteFailure};
 /// An event on its way to the table.
 pub(super) struct Handover {
     pub event: Arc<Event>,
-    /// Told whether the event is committed; absent when nobody waits.
-    pub done: Option<oneshot::Sender<bool>>,
+    /// The version of its user's row on which the answer rests: the event is written if the row still has it.
+    pub version: Option<i64>,
+    /// Told what became of the event; absent when nobody waits.
+    pub done: Option<oneshot::Sender<Fate>>,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is in the table, and will be after a crash.
+    Committed,
+    /// It was not written: what its answer rests on has changed.
+    Outdated,
+    /// It is not known to be in the table.
+    Unknown,
 }
 
 /// Writes events.
@@ -97,21 +111,23 @@ impl Writer {
         let overdue = self.backlog.len().min(self.batch);
         // A later word about the same event counts; a statement could not say both.
         let mut order: Vec<Uuid> = Vec::with_capacity(overdue + self.gathered.len());
-        let mut latest: HashMap<Uuid, Arc<Event>> = HashMap::with_capacity(overdue + self.gathered.len());
-        for event in self.backlog.iter().take(overdue).chain(self.gathered.iter().map(|handover| &handover.event)) {
-            if latest.insert(event.id, event.clone()).is_none() {
+        let mut latest: HashMap<Uuid, Claim> = HashMap::with_capacity(overdue + self.gathered.len());
+        let overdue_events = self.backlog.iter().take(overdue).map(|event| (event, None));
+        let gathered_events = self.gathered.iter().map(|handover| (&handover.event, handover.version));
+        for (event, version) in overdue_events.chain(gathered_events) {
+            if latest.insert(event.id, Claim { event: event.clone(), version }).is_none() {
                 order.push(event.id);
             }
         }
-        let events: Vec<Arc<Event>> = order.iter().filter_map(|id| latest.remove(id)).collect();
-        if events.is_empty() {
+        let claims: Vec<Claim> = order.iter().filter_map(|id| latest.remove(id)).collect();
+        if claims.is_empty() {
             return true;
         }
 
-        let failures = match self.insert(&events).await {
-            Ok(()) => HashMap::new(),
-            Err(Failure::Refused) => self.insert_each(&events).await,
-            Err(Failure::Away) => events.iter().map(|event| (event.id, Failure::Away)).collect(),
+        let failures = match self.insert(&claims).await {
+            Ok(outdated) => outdated.into_iter().map(|id| (id, Failure::Outdated)).collect(),
+            Err(Failure::Away) => claims.iter().map(|claim| (claim.event.id, Failure::Away)).collect(),
+            Err(_) => self.insert_each(&claims).await,
         };
         let is_away = |id: &Uuid| matches!(failures.get(id), Some(Failure::Away));
         let waiting: Vec<_> = self.backlog.drain(..overdue).filter(|event| is_away(&event.id)).collect();
@@ -119,10 +135,15 @@ impl Writer {
             self.backlog.push_front(event);
         }
         let mut gathered = std::mem::take(&mut self.gathered);
-        for Handover { event, done } in gathered.drain(..) {
+        for Handover { event, done, .. } in gathered.drain(..) {
+            let fate = match failures.get(&event.id) {
+                None => Fate::Committed,
+                Some(Failure::Outdated) => Fate::Outdated,
+                Some(Failure::Refused | Failure::Away) => Fate::Unknown,
+            };
             // Who still waits is told, and where it failed answers 503 and hands over what it told its client. Who does
             // not wait has had the last word: that is kept.
-            let is_told = done.is_some_and(|done| done.send(!failures.contains_key(&event.id)).is_ok());
+            let is_told = done.is_some_and(|done| done.send(fate).is_ok());
             if !is_told && is_away(&event.id) {
                 self.keep(event);
             }
@@ -139,41 +160,42 @@ impl Writer {
 
     /// The way around an event that the table will not take, whatever the reason: one bad row must not hold up
     /// everybody's. Answers those that failed.
-    async fn insert_each(&self, events: &[Arc<Event>]) -> HashMap<Uuid, Failure> {
+    async fn insert_each(&self, claims: &[Claim]) -> HashMap<Uuid, Failure> {
         let mut failures = HashMap::new();
-        for (position, event) in events.iter().enumerate() {
-            match self.insert(slice::from_ref(event)).await {
-                Ok(()) => {}
-                Err(Failure::Refused) => {
-                    self.metrics.event_dropped();
-                    failures.insert(event.id, Failure::Refused);
-                }
+        for (position, claim) in claims.iter().enumerate() {
+            match self.insert(slice::from_ref(claim)).await {
+                Ok(outdated) => failures.extend(outdated.into_iter().map(|id| (id, Failure::Outdated))),
                 // Not to be waited for once more for each of the rest.
                 Err(Failure::Away) => {
-                    failures.extend(events[position..].iter().map(|event| (event.id, Failure::Away)));
+                    failures.extend(claims[position..].iter().map(|claim| (claim.event.id, Failure::Away)));
                     break;
+                }
+                Err(refused) => {
+                    self.metrics.event_dropped();
+                    failures.insert(claim.event.id, refused);
                 }
             }
         }
         failures
     }
 
-    async fn insert(&self, events: &[Arc<Event>]) -> Result<(), Failure> {
+    /// Inserts events in one statement; answers those whose answers were outdated.
+    async fn insert(&self, claims: &[Claim]) -> Result<Vec<Uuid>, Failure> {
         let insert = async {
             let mut connection = self.pool.acquire().await?;
-            store::insert_batch(&mut connection, events).await
+            store::insert_batch(&mut connection, claims).await
         };
-        let (events, began) = (events.len(), Instant::now());
+        let (events, began) = (claims.len(), Instant::now());
         // Nobody is kept waiting by a database that is known to be away; its pulse has told the log.
         let Ok(outcome) = self.pulse.during(tokio::time::timeout(self.deadline, insert)).await else {
             self.metrics.events_not_written(WriteFailure::Away);
             return Err(Failure::Away);
         };
         match outcome {
-            Ok(Ok(())) => {
-                self.metrics.events_written(events, began.elapsed());
+            Ok(Ok(outdated)) => {
+                self.metrics.events_written(events - outdated.len(), began.elapsed());
                 self.trouble.end();
-                Ok(())
+                Ok(outdated)
             }
             Ok(Err(error)) if db::meaning(&error) == Meaning::Fault => {
                 self.metrics.events_not_written(WriteFailure::Refused);
@@ -218,8 +240,10 @@ async fn returned(pulse: &Pulse, pause: Duration) {
     pulse.here().await;
 }
 
-/// Why a statement did not insert its events.
+/// Why a statement did not insert an event.
 enum Failure {
+    /// The answer that it tells of rests on something that has changed.
+    Outdated,
     /// The database cannot be reached, or does not answer: worth another try.
     Away,
     /// The database will not have them: another try would end the same way.

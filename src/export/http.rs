@@ -184,7 +184,7 @@ impl ExportView {
             log_ins: log_ins.collect(),
             mails: mails.collect(),
             events: Vec::new(),
-            profile: holdings.user.into(),
+            profile: (&holdings.user).into(),
         }
     }
 }

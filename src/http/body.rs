@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
 use crate::error::{Code, Error};
+use crate::events::Draft;
 
 /// Bytes that a handler may see.
 const LARGEST: usize = 64 * 1024;
@@ -47,5 +48,9 @@ pub async fn read(request: Request, next: Next) -> Response {
     if seen > LARGEST || is_announced_too_large {
         return too_large();
     }
-    next.run(Request::from_parts(parts, Body::from(Bytes::from(kept)))).await
+    let body = Bytes::from(kept);
+    if let Some(draft) = parts.extensions.get::<Draft>() {
+        draft.keep_body(&body);
+    }
+    next.run(Request::from_parts(parts, Body::from(body))).await
 }

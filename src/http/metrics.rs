@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 
 use super::client_ip::ClientIp;
 use super::error::code_of;
-use crate::app::App;
+use crate::app::{App, Services};
 use crate::error::{Code, Error, Result};
 use crate::metrics::{Asked, Connections, MEDIA_TYPE, Metrics, Readings};
 
@@ -65,7 +65,7 @@ impl Scraper {
 
     async fn readings(&self) -> Readings {
         let FromDatabase { is_up, asked } = self.ask_database().await;
-        let App { pool, hasher, events, .. } = &self.app;
+        let Services { pool, hasher, events, .. } = &*self.app;
         let pool = pool.current();
         let (events_queued, events_most) = events.queue();
         Readings {

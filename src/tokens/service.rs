@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::{self, Pool};
 use crate::error::{Code, Result};
-use crate::last_use::LastUse;
+use crate::last_use::{Known, LastUse};
 use crate::origin::Origin;
 use crate::random::Random;
 use crate::secret::PlainSecret;
@@ -148,8 +148,8 @@ impl Tokens {
     }
 
     /// Notes that an account token was just used.
-    pub fn use_account(&self, token: &AccountToken) {
-        self.used.note(token.id, self.clock.now(), token.last_used_at, COARSE);
+    pub fn use_account(&self, id: Uuid, known: &Known) {
+        self.used.note(&id, self.clock.now(), known, COARSE);
     }
 
     /// Writes what [`Tokens::use_account`] noted.
@@ -170,6 +170,7 @@ impl Tokens {
     /// Ends this account token of this user at once; `false` when there is none.
     pub async fn revoke_account(&self, user: UserId, id: Uuid) -> Result<bool> {
         let mut tx = self.pool.begin().await?;
+        store::lock_owner(&mut tx, user).await?;
         let is_found = store::delete(&mut tx, user, id).await?;
         tx.commit().await?;
         Ok(is_found)
@@ -178,6 +179,7 @@ impl Tokens {
     /// Ends all account tokens of a user but this one.
     pub async fn revoke_all_but(&self, user: UserId, keep: Uuid) -> Result<()> {
         let mut tx = self.pool.begin().await?;
+        store::lock_owner(&mut tx, user).await?;
         store::delete_others(&mut tx, user, Some(keep)).await?;
         Ok(tx.commit().await?)
     }
@@ -205,8 +207,11 @@ impl Tokens {
         let signed = self.verify(token).filter(|signed| signed.claims.is_for(Audience::Refresh));
         let claims = signed.ok_or(Code::InvalidRefreshToken)?.claims;
         let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Code::InvalidRefreshToken)?;
-        let mut connection = self.pool.acquire().await?;
-        Ok(store::insert_revoked(&mut connection, claims.jti, self.clock.now(), expires_at).await?)
+        let owner = claims.sub.parse().map_err(|()| Code::InvalidRefreshToken)?;
+        let mut tx = self.pool.begin().await?;
+        store::mark_owner_changed(&mut tx, owner).await?;
+        store::insert_revoked(&mut tx, claims.jti, self.clock.now(), expires_at).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Whether the refresh token with this `jti` was revoked by itself.

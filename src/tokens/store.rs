@@ -124,6 +124,16 @@ pub async fn update_version(connection: &mut PgConnection, id: Uuid, token_versi
         .map(drop)
 }
 
+/// Locks the row of the owner, which the end of a token changes: before the tokens, as who changes a password does.
+pub async fn lock_owner(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    sqlx::query!("select from users where id = $1 for no key update", user.0).execute(connection).await.map(drop)
+}
+
+/// Makes what is remembered of the owner of a token outdated, where no row of the token can.
+pub async fn mark_owner_changed(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    sqlx::query!("update users set version = version + 1 where id = $1", user.0).execute(connection).await.map(drop)
+}
+
 /// Deletes a token of this user; `false` when there was none.
 pub async fn delete(connection: &mut PgConnection, user: UserId, id: Uuid) -> sqlx::Result<bool> {
     let done = sqlx::query!("delete from account_tokens where user_id = $1 and id = $2", user.0, id)
@@ -140,9 +150,16 @@ pub async fn delete_others(connection: &mut PgConnection, user: UserId, keep: Op
         .map(drop)
 }
 
+/// Deletes tokens whose time is over, of owners whose row nobody else is changing: it is locked first, and waits for nobody.
 pub async fn delete_expired(connection: &mut PgConnection, now: DateTime<Utc>, at_most: i64) -> sqlx::Result<u64> {
     sqlx::query!(
-        "delete from account_tokens where id in (select id from account_tokens where expires_at <= $1 limit $2)",
+        "with expired as (
+             select id, user_id from account_tokens where expires_at <= $1 limit $2
+         ), owners as (
+             select id from users where id in (select user_id from expired) for no key update skip locked
+         )
+         delete from account_tokens using expired, owners
+         where account_tokens.id = expired.id and expired.user_id = owners.id",
         now,
         at_most,
     )

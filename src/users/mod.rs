@@ -99,6 +99,8 @@ pub struct User {
     pub read_only: bool,
     /// Account tokens of an older version are dead.
     pub token_version: i64,
+    /// Counted up by whatever an answer about the user may depend on, also by the end of a token or of a client key.
+    pub version: i64,
     /// When the user was made.
     pub created_at: DateTime<Utc>,
     /// When the row last changed in a way that the user can see.
@@ -150,6 +152,7 @@ impl User {
             access_level: AccessLevel::Authorized,
             read_only: false,
             token_version: 0,
+            version: 0,
             created_at: now,
             updated_at: now,
         }

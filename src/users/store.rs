@@ -19,7 +19,7 @@ macro_rules! select_user {
                       notifications as "notifications: Json<Notifications>", password_hash,
                       activation_expires_at, activated_at, block_cause as "block_cause: BlockCause",
                       failed_login_attempts, access_level as "access_level: AccessLevel", read_only,
-                      token_version, created_at, updated_at
+                      token_version, version, created_at, updated_at
                from users "# + $rest
             $(, $argument)*
         )
@@ -47,6 +47,7 @@ struct UserRow {
     access_level: AccessLevel,
     read_only: bool,
     token_version: i64,
+    version: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -73,6 +74,7 @@ impl From<UserRow> for User {
             access_level: row.access_level,
             read_only: row.read_only,
             token_version: row.token_version,
+            version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -82,5 +82,5 @@ pub(super) async fn confirm_email(
     path: PathFields,
 ) -> Result<Json<ProfileView>> {
     let user = users.confirm_email(&path.user(), &path.token(), &origin, &draft).await?;
-    Ok(Json(user.into()))
+    Ok(Json((&user).into()))
 }

@@ -48,15 +48,15 @@ pub struct ProfileView {
     notifications: Notifications,
 }
 
-impl From<User> for ProfileView {
-    fn from(user: User) -> Self {
+impl From<&User> for ProfileView {
+    fn from(user: &User) -> Self {
         Self {
             id: user.id.to_string(),
             display_name: user.shown_name(),
             verified_at: user.verified_at().map(Timestamp::from),
-            email: user.email,
+            email: user.email.clone(),
             entity_type: user.entity_type,
-            billing_address: user.billing_address,
+            billing_address: user.billing_address.clone(),
             notifications: user.notifications,
             created_at: user.created_at.into(),
             updated_at: user.updated_at.into(),

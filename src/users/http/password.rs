@@ -50,13 +50,13 @@ pub(super) async fn change_password(
     let (old, new) = (body.password("oldPassword"), body.password("newPassword"));
     let (Some(old), Some(new), true) = (&old, &new, body.is_fine()) else {
         if let Some(new) = &new {
-            let User { email, display_name, .. } = &caller.user;
+            let User { email, display_name, .. } = &*caller.user;
             body.note("newPassword", users.judge(new, email.as_deref(), display_name.as_deref()));
         }
         return Err(body.into_error());
     };
     let user = users.change_password(&caller.user, caller.token_id, old, new, &origin).await?;
-    Ok(Json(user.into()))
+    Ok(Json((&user).into()))
 }
 
 /// The activation password and the first real one.
@@ -104,7 +104,7 @@ pub(super) async fn activate(
         return Err(body.into_error());
     };
     let user = users.activate(&path.user(), activation, new, &origin, &draft).await?;
-    Ok(Json(user.into()))
+    Ok(Json((&user).into()))
 }
 
 /// Whose password was forgotten.
@@ -191,5 +191,5 @@ pub(super) async fn reset_password(
         return Err(body.into_error());
     };
     let user = users.reset_password(&path.user(), &path.token(), new, &origin, &draft).await?;
-    Ok(Json(user.into()))
+    Ok(Json((&user).into()))
 }

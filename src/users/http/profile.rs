@@ -30,7 +30,7 @@ use crate::users::{
     security(("account" = [])),
 )]
 pub(super) async fn me(Caller(caller): Caller) -> Json<ProfileView> {
-    Json(caller.user.into())
+    Json(ProfileView::from(&*caller.user))
 }
 
 /// A JSON merge patch of a profile.
@@ -120,7 +120,7 @@ pub(super) async fn change_profile(
     if !body.is_fine() {
         return Err(body.into_error());
     }
-    Ok(Json(users.change_profile(&caller.user, change).await?.into()))
+    Ok(Json((&users.change_profile(&caller.user, change).await?).into()))
 }
 
 pub(super) fn billing_address(fields: &mut Fields) -> BillingAddress {

@@ -74,5 +74,5 @@ pub(super) async fn sign_up(
         billing_address,
     };
     let user = users.register(sign_up, origin, &draft).await?;
-    Ok((StatusCode::CREATED, Json(user.into())))
+    Ok((StatusCode::CREATED, Json((&user).into())))
 }

@@ -5,3 +5,4 @@ mod blocked;
 mod grants;
 mod hashing;
 mod log_out;
+mod memory;
