@@ -272,7 +272,7 @@ pub async fn insert_partition(connection: &mut PgConnection, month: NaiveDate) -
     let (from, to) = (start(month), start(month + Months::new(1)));
     // Names and bounds cannot be parameters of DDL; both are made of digits here.
     for statement in [
-        format!("create table {name} (like events including all)"),
+        format!("create table {name} (like events including all) with ({VACUUM})"),
         format!(
             "with strays as (delete from events_default where id >= '{from}' and id < '{to}' returning *)
              insert into {name} select * from strays"
@@ -283,6 +283,11 @@ pub async fn insert_partition(connection: &mut PgConnection, month: NaiveDate) -
     }
     Ok(())
 }
+
+/// When to vacuum and analyze a partition: see `migrations/0024_events_vacuum.sql`.
+const VACUUM: &str = "autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_insert_threshold = 100000, autovacuum_vacuum_insert_scale_factor = 0,
+    autovacuum_analyze_threshold = 50000, autovacuum_analyze_scale_factor = 0";
 
 fn partition_name(month: NaiveDate) -> String {
     format!("events_{}", month.format("%Y_%m"))

@@ -88,3 +88,29 @@ async fn replicas_that_make_different_partitions_wait_for_each_other() {
     let made = "select count(*) from pg_inherits where inhparent = 'events'::regclass";
     assert_eq!(app.count(made).await, 1 + 3 + 8 * 3, "the default one, those of the start, and three months each");
 }
+
+/// Percentages of a partition that grows by millions would leave it alone for too long.
+#[tokio::test]
+async fn every_partition_is_vacuumed_and_analyzed_after_a_fixed_number_of_events() {
+    let app = TestApp::start().await;
+    app.advance(TimeDelta::days(400));
+    app.make_partitions().await;
+    let set = |relation: &str, options: &str| {
+        format!(
+            "select count(*) from pg_inherits join pg_class on pg_class.oid = inhrelid
+             where inhparent = '{relation}'::regclass and reloptions @> '{{{options}}}'"
+        )
+    };
+    let tables = set(
+        "events",
+        "autovacuum_vacuum_threshold=50000,autovacuum_vacuum_scale_factor=0,
+         autovacuum_vacuum_insert_threshold=100000,autovacuum_vacuum_insert_scale_factor=0,
+         autovacuum_analyze_threshold=50000,autovacuum_analyze_scale_factor=0",
+    );
+    let indexes = set("events_id_idx", "autosummarize=on");
+    for query in [tables, indexes] {
+        let partitions: i64 =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&app.pool()).await.expect("a number");
+        assert_eq!(partitions, 1 + 3 + 3, "the default one, those of the start, and those made ahead since");
+    }
+}
