@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
-use crate::events::{Eraser, Events, Partitions, Writer};
+use crate::events::{Eraser, Events, Partitions, Pruner, Writer};
 use crate::export::Export;
 use crate::http::browsers::Browsers;
 use crate::http::client_ip::TrustedProxies;
@@ -119,6 +119,8 @@ pub struct Workers {
     pub sweeper: Sweeper,
     /// Takes deleted users out of events.
     pub eraser: Eraser,
+    /// Drops old events.
+    pub pruner: Pruner,
     /// Writes when things were last used.
     pub last_uses: LastUses,
 }
@@ -240,8 +242,8 @@ impl App {
             throttle,
         };
         let last_uses = LastUses { tokens: app.tokens.clone(), client_keys: app.client_keys.clone() };
-        let eraser = Eraser(app.events.clone());
-        let workers = Workers { heart, writer, courier, partitions, sweeper, eraser, last_uses };
+        let (eraser, pruner) = (Eraser(app.events.clone()), Pruner(app.events.clone()));
+        let workers = Workers { heart, writer, courier, partitions, sweeper, eraser, pruner, last_uses };
         Ok((app, workers))
     }
 }

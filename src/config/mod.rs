@@ -3,6 +3,7 @@
 //! Nobody else reads the environment, a configuration file or a flag. A room is handed its own section.
 
 mod check;
+mod retention;
 mod sources;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use ipnetwork::IpNetwork;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 
+pub use retention::Retention;
 pub use sources::Overrides;
 
 /// Every key of `config/default.toml`, merged and checked.
@@ -196,6 +198,8 @@ pub struct Events {
     pub batch: usize,
     /// Longest wait of an answer for its event, milliseconds.
     pub commit_deadline_ms: u64,
+    /// How long events are kept after the end of their month.
+    pub retention: Retention,
 }
 
 /// Section `[rate_limit]`.

@@ -2,7 +2,8 @@
 //!
 //! Route: `GET /users/me/events`. Tables: `events`, partitioned by month, and `erasures`. The layer (`layer.rs`) makes one
 //! event of each request, the writer (`writer.rs`) commits many of them at once. The room never holds a password, a token,
-//! a query string or an e-mail, and it never deletes: of a deleted user the rows stay and the person goes (`eraser.rs`).
+//! a query string or an e-mail. It deletes nothing but months that are older than `events.retention` (`pruner.rs`): of a deleted
+//! user the rows stay and the person goes (`eraser.rs`).
 
 pub mod http;
 pub mod layer;
@@ -10,6 +11,7 @@ pub mod layer;
 mod draft;
 mod eraser;
 mod partitions;
+mod pruner;
 mod service;
 mod store;
 mod trouble;
@@ -25,6 +27,7 @@ use uuid::Uuid;
 pub use draft::Draft;
 pub use eraser::Eraser;
 pub use partitions::Partitions;
+pub use pruner::{Dropped, Month, Pruner};
 pub use service::{Events, Filter, NotCommitted, Page, StatusFilter};
 pub use writer::Writer;
 

@@ -13,7 +13,7 @@ use super::trouble::Trouble;
 use super::writer::{Fate, Handover, Writer};
 use super::{Event, EventId, first_id};
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Retention};
 use crate::db::Pool;
 use crate::db::pulse::Pulse;
 use crate::error::Result;
@@ -32,6 +32,7 @@ pub struct Events {
     /// Wakes the eraser of this process; those of other replicas look by themselves.
     pub(super) forgotten: Arc<Notify>,
     trouble: Trouble,
+    pub(super) retention: Retention,
 }
 
 /// Why an answer must not leave.
@@ -100,8 +101,8 @@ impl Events {
     ) -> (Self, Writer) {
         let trouble = Trouble::none(metrics.clone());
         let (writer, queue) = Writer::new(writer_pool, pulse, config, trouble.clone(), metrics);
-        let deadline = Duration::from_millis(config.commit_deadline_ms);
-        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default(), trouble }, writer)
+        let (deadline, retention) = (Duration::from_millis(config.commit_deadline_ms), config.retention);
+        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default(), trouble, retention }, writer)
     }
 
     /// Events that wait for the writer, and how many may.

@@ -104,7 +104,8 @@ impl Scraper {
         said.is_up = self.app.pulse.ask().await;
         if said.is_up {
             let outbox = self.app.mail.backlog().await?;
-            said.asked = Some(Asked { outbox, strays: self.app.events.strays().await? });
+            let strays = self.app.events.strays().await?;
+            said.asked = Some(Asked { outbox, strays, months: self.app.events.gauge().await? });
         }
         Ok(())
     }

@@ -54,6 +54,19 @@ pub struct Backlog {
     pub overdue: Duration,
 }
 
+/// The months that have a partition of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Months {
+    /// How many.
+    pub all: usize,
+    /// How many of them should have been dropped.
+    pub over: usize,
+    /// When the oldest began, seconds since 1970.
+    pub oldest: i64,
+    /// Their bytes on the disk, indexes included.
+    pub bytes: u64,
+}
+
 /// What only the database knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
@@ -61,6 +74,8 @@ pub struct Asked {
     pub outbox: Backlog,
     /// Rows in the default partition of the events, which should be empty.
     pub strays: usize,
+    /// The other partitions.
+    pub months: Months,
 }
 
 /// The state of the server at one moment.
@@ -143,7 +158,7 @@ impl Readings {
             "1 when what only the database knows could not be asked in time and is left out.",
             missing.into(),
         );
-        if let Some(Asked { outbox, strays }) = self.asked {
+        if let Some(Asked { outbox, strays, months }) = self.asked {
             gauge("outbox_waiting", "Mails not sent yet, of all servers; counted up to 10000.", whole(outbox.waiting));
             seconds("outbox_oldest_age_seconds", "Age of the oldest mail not sent yet.", outbox.oldest);
             seconds(
@@ -156,6 +171,23 @@ impl Readings {
                 "Events without a partition of their month, counted up to 1000; should be 0.",
                 whole(strays),
             );
+            gauge(
+                "events_months",
+                "Months that have a partition of events, two to come among them.",
+                whole(months.all),
+            );
+            gauge(
+                "events_months_over",
+                "Months that ended longer ago than events are kept, and are not dropped yet.",
+                whole(months.over),
+            );
+            gauge(
+                "events_oldest_month_timestamp_seconds",
+                "When the oldest of them began, in seconds since 1970.",
+                months.oldest,
+            );
+            let bytes = i64::try_from(months.bytes).unwrap_or(i64::MAX);
+            gauge("events_bytes", "Bytes of all events on the disk, indexes included.", bytes);
         }
         registry
     }

@@ -126,7 +126,7 @@ async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Runs the workers, opens the rooms (and says so by `opened`) and serves until the door closes; then finishes what is
 /// under way: requests first, then what they left to others.
 pub async fn run(door: Door, app: App, workers: Workers, opened: impl FnOnce(&Door)) {
-    let Workers { heart, writer, courier, partitions, sweeper, eraser, last_uses } = workers;
+    let Workers { heart, writer, courier, partitions, sweeper, eraser, pruner, last_uses } = workers;
     let (stop, pulse) = (door.stop.clone(), app.pulse.clone());
     let (answered, written) = (CancellationToken::new(), CancellationToken::new());
     // To the end: what is under way at a stop must not wait for a database that is away.
@@ -138,6 +138,7 @@ pub async fn run(door: Door, app: App, workers: Workers, opened: impl FnOnce(&Do
         worker::spawn(partitions, &pulse, &stop, &answered),
         worker::spawn(sweeper, &pulse, &stop, &answered),
         worker::spawn(eraser, &pulse, &stop, &answered),
+        worker::spawn(pruner, &pulse, &stop, &answered),
         worker::spawn(last_uses, &pulse, &stop, &answered),
     ];
     others.extend((0..Courier::SIDE_BY_SIDE).map(|_| worker::spawn(courier.clone(), &pulse, &stop, &answered)));

@@ -8,4 +8,5 @@ mod owners;
 mod pages;
 mod partitions;
 mod recorded;
+mod retention;
 mod shape;

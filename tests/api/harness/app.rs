@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bloq_accounts::app::{App, Workers};
 use bloq_accounts::clock::Clock;
 use bloq_accounts::config::{Config, Overrides};
-use bloq_accounts::events::{Eraser, Partitions};
+use bloq_accounts::events::{Eraser, Partitions, Pruner};
 use bloq_accounts::last_use::LastUses;
 use bloq_accounts::mail::Courier;
 use bloq_accounts::random::Random;
@@ -42,6 +43,7 @@ pub struct TestApp {
     courier: Courier,
     sweeper: bloq_accounts::sweeper::Sweeper,
     eraser: Eraser,
+    pruner: Pruner,
     last_uses: LastUses,
     client: reqwest::Client,
     stop: Stop,
@@ -108,7 +110,7 @@ impl TestApp {
     }
 
     async fn run(config: Config, clock: Clock, database: Arc<Database>, folder: Arc<TempDir>) -> Self {
-        let (app, Workers { heart, writer, courier, sweeper, partitions, eraser, last_uses }) =
+        let (app, Workers { heart, writer, courier, sweeper, partitions, eraser, pruner, last_uses }) =
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
         let stop = Stop::new(&config.server);
         let door = Door::open(&config, clock.clone(), stop.clone()).await.expect("a free port");
@@ -132,6 +134,7 @@ impl TestApp {
             app,
             partitions,
             eraser,
+            pruner,
             last_uses,
             address,
             metrics_address,
@@ -218,6 +221,11 @@ impl TestApp {
     /// Does what the eraser does until nothing is due.
     pub async fn erase(&self) {
         while self.eraser.step().await.expect("the eraser works").is_zero() {}
+    }
+
+    /// Does what the pruner does four times a day, and answers how long it rests then.
+    pub async fn prune(&self) -> Duration {
+        self.pruner.step().await.expect("the pruner works")
     }
 
     /// Does what the worker for last uses does twice a second.
