@@ -3,6 +3,7 @@
 mod admin;
 mod configuration;
 mod doubts;
+mod events;
 mod mail;
 
 use serde_json::Value;
@@ -46,6 +47,7 @@ async fn every_command_has_a_help_with_the_global_options() {
         &["admin", "mail", "list", "--help"],
         &["admin", "backup", "--help"],
         &["admin", "restore", "--help"],
+        &["admin", "events", "prune", "--help"],
         &["admin", "mail", "retry", "--help"],
         &["openapi", "--help"],
         &["config", "--help"],

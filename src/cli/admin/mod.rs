@@ -1,6 +1,7 @@
 //! `bloq-accounts admin …`: what an operator does, through the same services as every other door.
 
 mod backup;
+mod events;
 mod mail;
 mod token;
 mod user;
@@ -32,6 +33,9 @@ pub enum Admin {
     /// Look after mails: what waits, what failed and why
     #[command(subcommand)]
     Mail(mail::Command),
+    /// Look after events: drop what is older than they are kept
+    #[command(subcommand)]
+    Events(events::Command),
     /// Write the private database into a file; the server may run meanwhile
     Backup(backup::Backup),
     /// Make the private database of an empty data folder from a backup
@@ -54,6 +58,7 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
         Admin::User(command) => with_app(config, async |app| user::run(&app.users, command).await).await,
         Admin::Token(command) => with_app(config, async |app| token::run(&app.tokens, command).await).await,
         Admin::Mail(command) => with_app(config, async |app| mail::run(&app.mail, command).await).await,
+        Admin::Events(command) => with_app(config, async |app| events::run(&app.events, command).await).await,
         Admin::Backup(command) => backup::backup(config, command).await,
         Admin::Restore(command) => backup::restore(config, command).await,
     }?;

@@ -110,6 +110,8 @@ async fn a_command_that_looks_after_a_database_makes_none() {
         &["admin", "token", "revoke"],
         &["admin", "mail", "list"],
         &["admin", "mail", "retry", "--all-failed"],
+        &["admin", "events", "prune"],
+        &["admin", "events", "prune", "--dry-run"],
         &["admin", "backup", "accounts.dump"],
     ] {
         place.run(command).await.complains(&["there is no database in", &folder, "--data-dir", "--config"]);
