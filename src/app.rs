@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
-use crate::events::{Eraser, Events, Partitions, Pruner, Writer};
+use crate::events::{Disk, Eraser, Events, Partitions, Pruner, Writer};
 use crate::export::Export;
 use crate::http::browsers::Browsers;
 use crate::http::client_ip::TrustedProxies;
@@ -67,6 +67,8 @@ hand_out! {
 
 /// What an [`App`] is made of.
 pub struct Services {
+    /// The disk of the private Postgres, if there is one.
+    pub disk: Option<Disk>,
     /// Who are you?
     pub auth: Auth,
     /// The users.
@@ -203,6 +205,7 @@ impl App {
             patience: request_timeout,
         };
         let app = Self(Arc::new(Services {
+            disk: Disk::of(config),
             auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone(), clock.clone()),
             users,
             client_keys,

@@ -9,6 +9,7 @@ mod sources;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use ipnetwork::IpNetwork;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
@@ -200,6 +201,8 @@ pub struct Events {
     pub commit_deadline_ms: u64,
     /// How long events are kept after the end of their month.
     pub retention: Retention,
+    /// Free space of the private Postgres' disk below which there is an alarm; 0 is none.
+    pub min_free_disk: ByteSize,
 }
 
 /// Section `[rate_limit]`.
@@ -279,6 +282,7 @@ impl Config {
                     "; an IP address and a port such as 127.0.0.1:4000 are needed"
                 }
                 "server.trusted_proxies" => "; networks such as 10.0.0.0/8 are needed",
+                "events.min_free_disk" => "; a size such as 1 GiB, or 0, is needed",
                 _ if reason.starts_with("invalid value: integer") => "; a whole number from 0 on is needed",
                 _ => "",
             };

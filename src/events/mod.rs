@@ -8,6 +8,7 @@
 pub mod http;
 pub mod layer;
 
+mod disk;
 mod draft;
 mod eraser;
 mod partitions;
@@ -24,6 +25,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use disk::Disk;
 pub use draft::Draft;
 pub use eraser::Eraser;
 pub use partitions::Partitions;

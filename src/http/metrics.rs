@@ -23,6 +23,7 @@ use super::client_ip::ClientIp;
 use super::error::code_of;
 use crate::app::{App, Services};
 use crate::error::{Code, Error, Result};
+use crate::events::Disk;
 use crate::metrics::{Asked, Connections, MEDIA_TYPE, Metrics, Readings};
 
 /// How long the database has to answer, and how long its answer serves other scrapers.
@@ -76,6 +77,7 @@ impl Scraper {
             hashing: hasher.load(),
             events_queued,
             events_most,
+            disk: self.app.disk.as_ref().and_then(Disk::space),
             is_database_up: is_up,
             asked,
         }

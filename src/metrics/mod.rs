@@ -17,7 +17,7 @@ use prometheus::{
 
 use crate::error::Code;
 
-pub use readings::{Asked, Backlog, Connections, Hashing, Months, Readings};
+pub use readings::{Asked, Backlog, Connections, Hashing, Months, Readings, Space};
 
 /// The media type of [`Metrics::page`].
 pub const MEDIA_TYPE: &str = prometheus::TEXT_FORMAT;

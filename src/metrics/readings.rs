@@ -78,6 +78,15 @@ pub struct Asked {
     pub months: Months,
 }
 
+/// The disk of the private Postgres.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that it has left.
+    pub free: u64,
+    /// Bytes that it should have left.
+    pub least: u64,
+}
+
 /// The state of the server at one moment.
 pub struct Readings {
     /// Connections of the REST door.
@@ -94,6 +103,8 @@ pub struct Readings {
     pub events_queued: usize,
     /// How many may be.
     pub events_most: usize,
+    /// `None` where the database is elsewhere.
+    pub disk: Option<Space>,
     /// Whether the database answered in time.
     pub is_database_up: bool,
     /// `None` when it could not be asked in time.
@@ -151,6 +162,12 @@ impl Readings {
             whole(self.events_queued),
         );
         gauge("events_queue_max", "How many may wait.", whole(self.events_most));
+
+        if let Some(Space { free, least }) = self.disk {
+            let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            gauge("disk_free_bytes", "Bytes left for the private Postgres on its file system.", bytes(free));
+            gauge("disk_free_min_bytes", "`events.min_free_disk`; 0 is no alarm.", bytes(least));
+        }
 
         let missing = self.asked.is_none();
         gauge(

@@ -141,6 +141,8 @@ pub async fn run(door: Door, app: App, workers: Workers, opened: impl FnOnce(&Do
         worker::spawn(pruner, &pulse, &stop, &answered),
         worker::spawn(last_uses, &pulse, &stop, &answered),
     ];
+    // Also while the database is away: a full disk is a reason for that.
+    others.extend(app.disk.clone().map(|disk| worker::spawn(disk, &Pulse::steady(), &stop, &answered)));
     others.extend((0..Courier::SIDE_BY_SIDE).map(|_| worker::spawn(courier.clone(), &pulse, &stop, &answered)));
 
     door.lead_to(app);

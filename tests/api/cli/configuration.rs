@@ -67,6 +67,7 @@ async fn every_key_that_was_promised_is_there_with_its_default() {
         ("rate_limit.failed_log_ins", "30"),
         ("rate_limit.failed_confirmations", "10"),
         ("events.retention", "\"13 months\""),
+        ("events.min_free_disk", "\"1 GiB\""),
         ("log.level", "\"info\""),
         ("log.format", "\"pretty\""),
     ] {
@@ -130,6 +131,7 @@ async fn a_bad_value_is_refused_with_the_key_and_what_is_allowed() {
         ("cors.origins", "https://a.example,*", "https://console.example.com"),
         ("events.retention", "13 weeks", "\"13 months\""),
         ("events.retention", "0 days", "forever"),
+        ("events.min_free_disk", "much", "1 GiB"),
         ("log.format", "xml", "json"),
         ("log.level", "lots=of=noise", "debug"),
         ("log.level", "inof", "debug"),

@@ -1,6 +1,7 @@
 //! What the operator's monitoring sees: who may look, what is counted, and what a look costs on a bad day.
 
 mod counted;
+mod disk;
 mod outage;
 mod page;
 mod readers;

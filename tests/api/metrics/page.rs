@@ -88,6 +88,8 @@ async fn the_page_is_one_that_prometheus_reads_and_these_are_its_metrics() {
         "database_connections_in_use",
         "database_connections_max",
         "database_up",
+        "disk_free_bytes",
+        "disk_free_min_bytes",
         "events_backlog",
         "events_batch_size",
         "events_bytes",
