@@ -8,6 +8,7 @@
 pub mod http;
 pub mod layer;
 
+mod agent;
 mod disk;
 mod draft;
 mod eraser;

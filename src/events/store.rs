@@ -1,5 +1,6 @@
 //! SQL for `events`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
@@ -9,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::pruner::midnight;
-use super::{Event, first_id};
+use super::{Event, REST, agent, first_id};
 use crate::users::UserId;
 
 /// An event to write, if the row of its user has this version.
@@ -55,7 +56,8 @@ pub async fn insert_batch(connection: &mut PgConnection, claims: &[Claim]) -> sq
            select id as "id!" from event where is_current is not true"#,
         &column(claims, |event| event.id),
         &column(claims, |event| event.user.map(|user| user.0)) as &[Option<Uuid>],
-        &column(claims, |event| event.service.as_str()) as &[&str],
+        // The usual one is not written (`migrations/0025_events_usual_service.sql`).
+        &column(claims, |event| Some(event.service.as_str()).filter(|service| *service != REST)) as &[Option<&str>],
         &column(claims, |event| event.started_at),
         &column(claims, |event| event.ended_at),
         &column(claims, |event| i16::try_from(event.status).unwrap_or(0)),
@@ -63,7 +65,7 @@ pub async fn insert_batch(connection: &mut PgConnection, claims: &[Claim]) -> sq
         &column(claims, |event| event.method.as_str()) as &[&str],
         &column(claims, |event| event.path.as_str()) as &[&str],
         &column(claims, |event| event.ip.map(IpNetwork::from)) as &[Option<IpNetwork>],
-        &column(claims, |event| event.user_agent.as_deref()) as &[Option<&str>],
+        &column(claims, |event| event.user_agent.as_deref().map(agent::short)) as &[Option<Cow<'_, str>>],
         &column(claims, |event| event.request_id.as_str()) as &[&str],
         &column(claims, |event| event.service_data.as_ref()) as &[Option<&Value>],
         &versions as &[Option<i64>],
@@ -85,7 +87,7 @@ pub struct Range {
 
 struct EventRow {
     id: Uuid,
-    service: String,
+    service: Option<String>,
     started_at: DateTime<Utc>,
     ended_at: DateTime<Utc>,
     status: i16,
@@ -106,7 +108,7 @@ macro_rules! select_events {
             "select id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, request_id,
                     service_data
              from events
-             where user_id = $1 and id > $2 and id < $3 and ($4::text is null or service = $4)
+             where user_id = $1 and id > $2 and id < $3 and ($4::text is null or coalesce(service, 'cloud-accounts') = $4)
                and status between $5 and $6 "
                 + $order,
             $range.user.0,
@@ -137,7 +139,7 @@ impl EventRow {
         Event {
             id: self.id,
             user: Some(user),
-            service: self.service,
+            service: self.service.unwrap_or_else(|| REST.to_owned()),
             started_at: self.started_at,
             ended_at: self.ended_at,
             status: self.status.try_into().unwrap_or(0),
@@ -145,7 +147,7 @@ impl EventRow {
             method: self.method,
             path: self.path,
             ip: self.ip.map(|network| network.ip()),
-            user_agent: self.user_agent,
+            user_agent: self.user_agent.as_deref().map(agent::long),
             request_id: self.request_id,
             service_data: self.service_data,
         }

@@ -10,3 +10,4 @@ mod partitions;
 mod recorded;
 mod retention;
 mod shape;
+mod size;
