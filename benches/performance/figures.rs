@@ -27,19 +27,16 @@ impl Series {
         self.quantile(1.0)
     }
 
-    /// The figure below which this share of all figures lies; `NaN` when there is none.
+    /// The figure below which this share of all figures lies, between two of them in proportion; `NaN` when there is none.
     pub fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().saturating_sub(1);
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index of a short list"
-        )]
-        let at = (last as f64 * share).ceil() as usize;
-        sorted.get(at).copied().unwrap_or(f64::NAN)
+        #[expect(clippy::cast_precision_loss, reason = "a short list")]
+        let at = sorted.len().saturating_sub(1) as f64 * share;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the list")]
+        let figure = |at: f64| sorted.get(at as usize).copied().unwrap_or(f64::NAN);
+        let (below, above) = (figure(at.floor()), figure(at.ceil()));
+        below + (above - below) * at.fract()
     }
 }
 

@@ -36,11 +36,11 @@ pub async fn fill(connection: &mut PgConnection, rows: usize) -> Result<Vec<Uuid
     Ok(sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(connection).await?)
 }
 
-/// Serves until stdin ends, which is when the bench does.
-pub async fn serve(database_url: &str) -> Result<()> {
-    // Without the ping that a pool sends before each statement by default: one question, one answer.
+/// Serves until stdin ends, which is when the bench does. By default a pool tests a connection before each use, as every bare
+/// handler does that nobody has thought about; `is_untested` is one that trusts it.
+pub async fn serve(database_url: &str, is_untested: bool) -> Result<()> {
     let options = PgPoolOptions::new().min_connections(CONNECTIONS).max_connections(CONNECTIONS);
-    let pool = options.test_before_acquire(false).connect(database_url).await.context("the floor's Postgres")?;
+    let pool = options.test_before_acquire(!is_untested).connect(database_url).await.context("the floor's Postgres")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("the floor listens on http://{}", listener.local_addr()?);
     let router = Router::new().route("/{id}", get(find)).with_state(pool);

@@ -40,13 +40,16 @@ struct CommandLine {
     /// Be the floor, on this database
     #[arg(long, hide = true)]
     floor: Option<String>,
+    /// … and do not test its connections
+    #[arg(long, hide = true, requires = "floor")]
+    untested: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let line = CommandLine::parse();
     let outcome = match (&line.floor, line.bench) {
-        (Some(database_url), _) => floor::serve(database_url).await,
+        (Some(database_url), _) => floor::serve(database_url, line.untested).await,
         (None, true) => bench(&line).await,
         (None, false) => Ok(()),
     };
@@ -85,7 +88,8 @@ async fn bench(line: &CommandLine) -> Result<()> {
 async fn measure(world: &World, topics: &[Topic], pace: Pace) -> Vec<Row> {
     let mut rows = Vec::new();
     for topic in topics {
-        match topic.measure(world, pace).await {
+        let measured = topic.measure(world, pace).await;
+        match world.clear().await.and(measured) {
             Ok(measured) => rows.extend(measured),
             Err(error) => {
                 progress(&format!("{topic:?} failed: {error:#}"));

@@ -44,6 +44,19 @@ impl World {
         self.folder.close().context("removing the temporary folder")
     }
 
+    /// Drops the databases that were made: Postgres would look after them while others are measured.
+    pub async fn clear(&self) -> Result<()> {
+        let mut connection = PgConnection::connect(self.url()).await?;
+        let names = sqlx::query_scalar("select datname::text from pg_database where datname like 'bench%'");
+        let names: Vec<String> = names.fetch_all(&mut connection).await?;
+        for name in names {
+            let statement = AssertSqlSafe(format!("drop database {name} with (force)"));
+            sqlx::query(statement).execute(&mut connection).await?;
+        }
+        sqlx::query("checkpoint").execute(&mut connection).await?;
+        Ok(())
+    }
+
     /// A database that is always there.
     pub fn url(&self) -> &str {
         self.postgres.url()
@@ -55,7 +68,7 @@ impl World {
         self.folder.path().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    /// A new empty database; answers its URL.
+    /// A new empty database, whose name begins with `bench`; answers its URL.
     pub async fn database(&self, name: &str) -> Result<String> {
         let options = PgConnectOptions::from_str(self.postgres.url())?;
         let mut connection = PgConnection::connect_with(&options).await?;
@@ -63,8 +76,8 @@ impl World {
         Ok(options.database(name).to_url_lossy().to_string())
     }
 
-    /// The binary with a data folder and an environment of its own. Nobody may ask a server more than some 50 times a
-    /// second from one address, so the limits are off.
+    /// The binary with a data folder and an environment of its own. One address asks for everything here, so the limits per
+    /// address are off.
     pub fn command(&self, data_dir: &Path) -> Command {
         let mut command = Command::new(BINARY);
         command
@@ -84,11 +97,11 @@ impl World {
         Server::start(command.args(["serve", "--database-url", database_url]), &self.new_folder()).await
     }
 
-    /// The floor on this database: this program once more.
-    pub async fn floor(&self, database_url: &str) -> Result<Server> {
+    /// The floor on this database, with these further arguments: this program once more.
+    pub async fn floor(&self, database_url: &str, arguments: &[&str]) -> Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.kill_on_drop(true);
-        Server::start(command.args(["--floor", database_url]), &self.new_folder()).await
+        command.args(["--floor", database_url]).args(arguments).kill_on_drop(true);
+        Server::start(&mut command, &self.new_folder()).await
     }
 
     /// Makes a user with this login name and password, as an operator does.

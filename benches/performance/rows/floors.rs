@@ -20,6 +20,7 @@ const CROWD: usize = 200;
 /// Both servers, and what the floor can be asked.
 struct Pair<'a> {
     world: &'a World,
+    url: String,
     ours: Server,
     floor: Server,
     floor_requests: Vec<Request>,
@@ -40,16 +41,21 @@ impl<'a> Pair<'a> {
         let ours = world.serve(&url).await?;
         let ids = floor::fill(&mut PgConnection::connect(&url).await?, people).await?;
         let floor_requests = ids.iter().map(|id| Request::get(&format!("/{id}"))).collect();
-        let floor = world.floor(&url).await?;
+        let floor = world.floor(&url, &[]).await?;
         let people = people::log_in(world, &url, &ours, "bench", people).await?;
-        Ok(Self { world, ours, floor, floor_requests, people })
+        Ok(Self { world, url, ours, floor, floor_requests, people })
     }
 
-    /// Drives the floor and ours in turn, each after a moment to get warm.
+    /// Drives the floor and ours in turn.
     async fn compare(&self, name: &str, requests: Vec<Request>, pace: Pace) -> Result<Compared> {
+        self.compare_with(&self.ours, name, requests, pace).await
+    }
+
+    /// Drives the floor and another server in turn, each after a moment to get warm.
+    async fn compare_with(&self, ours: &Server, name: &str, requests: Vec<Request>, pace: Pace) -> Result<Compared> {
         let floor_requests = self.floor_requests.iter().take(requests.len()).cloned().collect();
         let floor = Target::new(&self.floor.url, floor_requests, &self.world.new_folder()).await?;
-        let ours = Target::new(&self.ours.url, requests, &self.world.new_folder()).await?;
+        let ours = Target::new(&ours.url, requests, &self.world.new_folder()).await?;
         progress(&format!("{name}: warming up"));
         floor.drive(CONNECTIONS, 1).await?;
         ours.drive(CONNECTIONS, 2).await?;
@@ -79,11 +85,15 @@ pub async fn me(world: &World, pace: Pace) -> Result<Vec<Row>> {
     let pair = Pair::start(world, "bench_me", CROWD).await?;
     let one = pair.compare("me", pair.people[..1].iter().map(Person::me).collect(), pace).await?;
     let crowd = pair.compare("me, 200 users", pair.people.iter().map(Person::me).collect(), pace).await?;
+    let untested = world.floor(&pair.url, &["--untested"]).await?;
+    let asked = pair.floor_requests[..1].to_vec();
+    let untested = pair.compare_with(&untested, "F1 without tests of connections", asked, pace).await?;
     Ok(vec![
         ratio("`me`: `GET /users/me` ÷ F1", Goal::AtLeast(2.0), &one),
         p99("`me`: 99th percentile", Goal::AtMost(10.0), &one),
         ratio("`me` of 200 users in turn ÷ F1", Goal::None, &crowd),
         p99("`me` of 200 users: 99th percentile", Goal::None, &crowd),
+        ratio("F1 that does not test connections ÷ F1", Goal::None, &untested),
     ])
 }
 

@@ -17,9 +17,6 @@ use crate::server::Server;
 use crate::world::World;
 use crate::wrk::Target;
 
-/// Log-ins at once: more than hashes run, so that no core waits.
-const CONNECTIONS: u32 = 16;
-
 /// `GET /users/me` beside them, a second.
 const BESIDE: u32 = 50;
 
@@ -30,15 +27,17 @@ pub async fn login(world: &World, pace: Pace) -> Result<Vec<Row>> {
     let url = world.database("bench_login").await?;
     let server = world.serve(&url).await?;
     let people = people::log_in(world, &url, &server, "bench", 2).await?;
+    // More log-ins at once than hashes run, so that no core waits.
+    let connections = 8 * u32::try_from(cores())?;
     let log_ins = Target::new(&server.url, vec![people[0].log_in()], &world.new_folder()).await?;
     // A moment longer than the others: an answer takes a dozen hashes to come.
     let seconds = 2 * pace.seconds;
-    log_ins.drive(CONNECTIONS, 1).await?;
+    log_ins.drive(connections, 1).await?;
 
     let (mut ratios, mut hashes, mut rates, mut p99s) = <(Series, Series, Series, Series)>::default();
     for round in 1..=pace.rounds {
         let hash = tokio::task::spawn_blocking(time_of_a_hash).await??;
-        let (log_ins, beside) = tokio::join!(log_ins.drive(CONNECTIONS, seconds), me(&server, &people[1], seconds));
+        let (log_ins, beside) = tokio::join!(log_ins.drive(connections, seconds), me(&server, &people[1], seconds));
         let (log_ins, beside) = (log_ins?, beside?);
         #[expect(clippy::cast_precision_loss, reason = "a handful")]
         let ratio = log_ins.rate * hash.as_secs_f64() / cores() as f64;
