@@ -60,7 +60,7 @@ impl Topic {
             Self::Start => start::start(world, pace).await,
             Self::Memory => memory::memory(world, pace).await,
             Self::Size => size::size(),
-            Self::Soak => soak::soak(world).await,
+            Self::Soak => Ok(soak::soak(world).await),
         }
     }
 }

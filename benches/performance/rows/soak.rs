@@ -23,8 +23,13 @@ const MINUTE: usize = 60;
 
 const NDJSON: &str = "application/x-ndjson";
 
-pub async fn soak(world: &World) -> Result<Vec<Row>> {
-    Ok(vec![flat(world).await?, export(world).await?])
+/// Either is shown when the other one fails.
+pub async fn soak(world: &World) -> Vec<Row> {
+    let failed = |what: &str, error| Row::failed(what.to_owned(), &error);
+    vec![
+        flat(world).await.unwrap_or_else(|error| failed("`soak`: load", error)),
+        export(world).await.unwrap_or_else(|error| failed("`soak`: export", error)),
+    ]
 }
 
 /// All kinds of requests in turn.
