@@ -14,6 +14,7 @@ use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
 use crate::events::{Disk, Eraser, Events, Partitions, Pruner, Writer};
 use crate::export::Export;
+use crate::http::Host;
 use crate::http::browsers::Browsers;
 use crate::http::client_ip::TrustedProxies;
 use crate::last_use::LastUses;
@@ -97,12 +98,10 @@ pub struct Services {
     pub hasher: Hasher,
     /// What is counted.
     pub metrics: Metrics,
-    /// Chance, for request ids.
-    pub random: Random,
     /// Networks whose word about a client's address counts.
     pub trusted_proxies: TrustedProxies,
-    /// How browsers are treated.
-    pub browsers: Browsers,
+    /// What answers have of this server.
+    pub host: Arc<Host>,
     /// Longest time a request may take.
     pub request_timeout: Duration,
 }
@@ -144,9 +143,11 @@ impl App {
         clock: Clock,
         random: Random,
     ) -> anyhow::Result<(Self, Workers)> {
-        // The writer and the pulse have a connection of their own: a crowd of requests must keep neither from its work.
-        let pool = db::connect(database_url, config.database.max_connections - 2).await?;
-        let writer_pool = pool.beside(1);
+        // The writer and the pulse have connections of their own: a crowd of requests must keep neither from its work.
+        let most = config.database.max_connections;
+        let writers = if most > 3 { 2 } else { 1 };
+        let pool = db::connect(database_url, most - writers - 1).await?;
+        let writer_pool = pool.beside(writers);
         let (pulse, heart) = Heart::new([pool.clone(), writer_pool.clone()]).await?;
 
         let partitions = Partitions::new(pool.clone(), clock.clone());
@@ -220,9 +221,8 @@ impl App {
             pulse,
             hasher,
             metrics,
-            random,
             trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
-            browsers: Browsers::new(config),
+            host: Arc::new(Host { random, browsers: Browsers::new(config) }),
             request_timeout,
         }));
         let courier = Courier::new(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use nix::time::ClockId;
 use serde::{Serialize, Serializer};
 
@@ -73,7 +73,7 @@ impl From<DateTime<Utc>> for Timestamp {
 
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        formatter.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
     }
 }
 

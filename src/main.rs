@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Requests allocate in one thread and free in another, which glibc's allocator pays for with locks and fragments.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     bloq_accounts::cli::main()
 }

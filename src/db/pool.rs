@@ -42,6 +42,11 @@ impl Pool {
         Self::new(self.0.options.clone(), connections)
     }
 
+    /// Connections it may have.
+    pub fn most(&self) -> usize {
+        self.0.connections as usize
+    }
+
     /// How to connect, for whoever needs a connection outside of the pool.
     pub(super) fn options(&self) -> &PgConnectOptions {
         &self.0.options

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::Next;
@@ -33,7 +33,7 @@ const CLIENT_GONE: u16 = 499;
 const LONGEST_PATH: usize = 256;
 
 /// Records the request. Outermost of all layers but those that name it.
-pub async fn record(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub async fn record(app: App, mut request: Request, next: Next) -> Response {
     if !is_recorded(request.method(), request.uri()) {
         return next.run(request).await;
     }
@@ -282,6 +282,9 @@ impl Drop for Pending {
 ///
 /// On a path that matches no route there is no pattern to tell a secret from a typo, so only what cannot be one stays.
 fn harmless_path(path: &str, pattern: Option<&str>) -> String {
+    if pattern == Some(path) {
+        return cut(path, LONGEST_PATH);
+    }
     let segments: Vec<String> = match pattern {
         Some(pattern) => path
             .split('/')

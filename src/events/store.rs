@@ -19,59 +19,79 @@ pub struct Claim {
     pub version: Option<i64>,
 }
 
+/// The statement that inserts many events at once, and what it does `on conflict` with rows that are there.
+macro_rules! insert_events {
+    ($connection:expr, $claims:expr, $on_conflict:tt) => {{
+        let claims: &[Claim] = $claims;
+        let versions: Vec<Option<i64>> = claims.iter().map(|claim| claim.version).collect();
+        sqlx::query_scalar!(
+            r#"with event as (
+                   select event.*, event.user_id is null or users.id is not null as is_known,
+                          claimed is null or claimed = users.version as is_current
+                   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
+                               $7::bigint[], $8::text[], $9::text[], $10::inet[], $11::text[], $12::text[], $13::jsonb[],
+                               $14::bigint[])
+                        as event (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
+                                  user_agent, request_id, service_data, claimed)
+                   left join users on users.id = event.user_id
+               ), written as (
+                   insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
+                                       user_agent, request_id, service_data)
+                   select id, user_id, service, started_at, ended_at, status, bytes_out, method,
+                          case when is_known then path else path_without_names(path) end, case when is_known then ip end,
+                          case when is_known then user_agent end, case when is_known then request_id else '-' end,
+                          case when is_known then service_data end
+                   from event where is_current "#
+                + $on_conflict
+                + r#")
+               select id as "id!" from event where is_current is not true"#,
+            &column(claims, |event| event.id),
+            &column(claims, |event| event.user.map(|user| user.0)) as &[Option<Uuid>],
+            // The usual one is not written (`migrations/0025_events_usual_service.sql`).
+            &column(claims, |event| Some(event.service.as_str()).filter(|service| *service != REST)) as &[Option<&str>],
+            &column(claims, |event| event.started_at),
+            &column(claims, |event| event.ended_at),
+            &column(claims, |event| i16::try_from(event.status).unwrap_or(0)),
+            &column(claims, |event| i64::try_from(event.bytes_out).unwrap_or(i64::MAX)),
+            &column(claims, |event| event.method.as_str()) as &[&str],
+            &column(claims, |event| event.path.as_str()) as &[&str],
+            &column(claims, |event| event.ip.map(IpNetwork::from)) as &[Option<IpNetwork>],
+            &column(claims, |event| event.user_agent.as_deref().map(agent::short)) as &[Option<Cow<'_, str>>],
+            &column(claims, |event| event.request_id.as_str()) as &[&str],
+            &column(claims, |event| event.service_data.as_ref()) as &[Option<&Value>],
+            &versions as &[Option<i64>],
+        )
+        .fetch_all($connection)
+        .await
+    }};
+}
+
+/// Columns, not rows: one statement of fixed text takes any number of them.
+fn column<'a, T>(claims: &'a [Claim], value: impl Fn(&'a Event) -> T) -> Vec<T> {
+    claims.iter().map(|claim| value(&claim.event)).collect()
+}
+
 /// Inserts many events in one statement, but those that claim a version which the row of their user does not have: their ids
 /// are answered. Of a user who is deleted by now (a late event, or a request with a token that outlived its user) the row
 /// tells no more of the person than [`update_forgotten`] leaves.
 ///
-/// A row that is there already (its commit was not known) is brought to what the client was told: by the later word, also
-/// when a connection that froze executes the earlier one last. No id may occur twice in `claims`.
+/// # Errors
+/// Among others when one of them is in the table already; [`insert_again`] is for those.
 pub async fn insert_batch(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<Vec<Uuid>> {
-    // Columns, not rows: one statement of fixed text takes any number of them.
-    fn column<'a, T>(claims: &'a [Claim], value: impl Fn(&'a Event) -> T) -> Vec<T> {
-        claims.iter().map(|claim| value(&claim.event)).collect()
-    }
-    let versions: Vec<Option<i64>> = claims.iter().map(|claim| claim.version).collect();
-    sqlx::query_scalar!(
-        r#"with event as (
-               select event.*, event.user_id is null or users.id is not null as is_known,
-                      claimed is null or claimed = users.version as is_current
-               from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
-                           $7::bigint[], $8::text[], $9::text[], $10::inet[], $11::text[], $12::text[], $13::jsonb[],
-                           $14::bigint[])
-                    as event (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent,
-                              request_id, service_data, claimed)
-               left join users on users.id = event.user_id
-           ), written as (
-               insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
-                                   user_agent, request_id, service_data)
-               select id, user_id, service, started_at, ended_at, status, bytes_out, method,
-                      case when is_known then path else path_without_names(path) end, case when is_known then ip end,
-                      case when is_known then user_agent end, case when is_known then request_id else '-' end,
-                      case when is_known then service_data end
-               from event where is_current
-               on conflict (user_id, id) do update
-               set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out
-               where events.ended_at <= excluded.ended_at
-           )
-           select id as "id!" from event where is_current is not true"#,
-        &column(claims, |event| event.id),
-        &column(claims, |event| event.user.map(|user| user.0)) as &[Option<Uuid>],
-        // The usual one is not written (`migrations/0025_events_usual_service.sql`).
-        &column(claims, |event| Some(event.service.as_str()).filter(|service| *service != REST)) as &[Option<&str>],
-        &column(claims, |event| event.started_at),
-        &column(claims, |event| event.ended_at),
-        &column(claims, |event| i16::try_from(event.status).unwrap_or(0)),
-        &column(claims, |event| i64::try_from(event.bytes_out).unwrap_or(i64::MAX)),
-        &column(claims, |event| event.method.as_str()) as &[&str],
-        &column(claims, |event| event.path.as_str()) as &[&str],
-        &column(claims, |event| event.ip.map(IpNetwork::from)) as &[Option<IpNetwork>],
-        &column(claims, |event| event.user_agent.as_deref().map(agent::short)) as &[Option<Cow<'_, str>>],
-        &column(claims, |event| event.request_id.as_str()) as &[&str],
-        &column(claims, |event| event.service_data.as_ref()) as &[Option<&Value>],
-        &versions as &[Option<i64>],
+    insert_events!(connection, claims, "")
+}
+
+/// The same for events of which some may be there already (their commit was not known, or there is more to say). Such a row is
+/// brought to what the client was told: by the later word, also when a connection that froze executes the earlier one last.
+/// No id may occur twice in `claims`.
+pub async fn insert_again(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<Vec<Uuid>> {
+    insert_events!(
+        connection,
+        claims,
+        "on conflict (user_id, id) do update
+         set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out
+         where events.ended_at <= excluded.ended_at"
     )
-    .fetch_all(connection)
-    .await
 }
 
 /// What to read of one user's events: strictly between two ids, and only these.

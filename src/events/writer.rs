@@ -1,7 +1,8 @@
 //! Group commit: collects events, inserts a batch in one statement, wakes those who wait. Knows no HTTP.
 //!
-//! One task. While one batch is on its way to the disk, the next one gathers by itself, so a lone request waits for one
-//! commit and a thousand requests share one. The queue has a bound: when it is full, requests wait at the door.
+//! While one batch is on its way to the disk, the next one gathers by itself, so a lone request waits for one commit and a
+//! thousand requests share one. When as many wait as are under way, they go on their way too: one statement computes while
+//! the other one waits for the disk. The queue has a bound: when it is full, requests wait at the door.
 
 use std::collections::{HashMap, VecDeque};
 use std::slice;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -43,22 +45,41 @@ pub(super) enum Fate {
 
 /// Writes events.
 pub struct Writer {
-    pool: Pool,
-    pulse: Pulse,
     queue: mpsc::Receiver<Handover>,
-    /// Taken from the queue, and being written.
+    /// Taken from the queue, and not in a statement yet.
     gathered: Vec<Handover>,
+    /// Statements on their way to the disk.
+    under_way: JoinSet<Batch>,
+    /// How many there may be, and events of the one that began last.
+    side_by_side: usize,
+    last: usize,
     /// Events that nobody waits for any more, to be written when the database is back.
     backlog: VecDeque<Arc<Event>>,
     batch: usize,
     capacity: usize,
+    pen: Arc<Pen>,
+}
+
+/// What a statement is written with.
+struct Pen {
+    pool: Pool,
+    pulse: Pulse,
     deadline: Duration,
     trouble: Trouble,
     metrics: Metrics,
 }
 
+/// Events of one statement, and what became of them.
+#[derive(Default)]
+struct Batch {
+    overdue: Vec<Arc<Event>>,
+    gathered: Vec<Handover>,
+    failures: HashMap<Uuid, Failure>,
+}
+
 impl Writer {
-    /// A writer, and the queue that feeds it. `pool` should be its own: requests must not starve it of connections.
+    /// A writer, and the queue that feeds it. `pool` should be its own: requests must not starve it of connections. It writes
+    /// as many statements at once as `pool` has connections.
     pub(super) fn new(
         pool: Pool,
         pulse: Pulse,
@@ -67,17 +88,18 @@ impl Writer {
         metrics: Metrics,
     ) -> (Self, mpsc::Sender<Handover>) {
         let (sender, queue) = mpsc::channel(config.queue);
+        let side_by_side = pool.most();
+        let deadline = Duration::from_millis(config.commit_deadline_ms);
         let writer = Self {
-            pool,
-            pulse,
             queue,
             gathered: Vec::new(),
+            under_way: JoinSet::new(),
+            side_by_side,
+            last: 0,
             backlog: VecDeque::new(),
             batch: config.batch,
             capacity: config.queue,
-            deadline: Duration::from_millis(config.commit_deadline_ms),
-            trouble,
-            metrics,
+            pen: Arc::new(Pen { pool, pulse, deadline, trouble, metrics }),
         };
         (writer, sender)
     }
@@ -85,57 +107,60 @@ impl Writer {
     /// Runs until `stop`, and then until everything handed over is written. How long the latter may take is up to the
     /// caller: dropped before, the writer tells the log what is lost.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut pause = Duration::ZERO;
-        loop {
+        let (mut pause, mut is_open) = (Duration::ZERO, true);
+        while is_open || !self.is_idle() {
+            let room = self.batch.saturating_sub(self.gathered.len());
+            let mut is_due = false;
             tokio::select! {
                 biased;
-                received = self.queue.recv_many(&mut self.gathered, self.batch) => {
-                    if received == 0 { break; }
+                Some(written) = self.under_way.join_next(), if !self.under_way.is_empty() => {
+                    let committed = self.settle(written.unwrap_or_default());
+                    pause = if committed { Duration::ZERO } else { (pause * 2).clamp(RETRY_FIRST, RETRY_LATER) };
                 }
-                () = returned(&self.pulse, pause), if !self.backlog.is_empty() => {}
+                received = self.queue.recv_many(&mut self.gathered, room), if is_open && room > 0 => {
+                    is_open = received > 0;
+                }
+                () = returned(&self.pen.pulse, pause), if !self.backlog.is_empty() && self.under_way.is_empty() => {
+                    is_due = true;
+                }
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
-            let committed = self.write().await;
-            pause = if committed { Duration::ZERO } else { (pause * 2).clamp(RETRY_FIRST, RETRY_LATER) };
-        }
-        // The last chance for events that waited for the database.
-        while !self.backlog.is_empty() {
-            returned(&self.pulse, pause).await;
-            let committed = self.write().await;
-            pause = if committed { Duration::ZERO } else { RETRY_FIRST };
+            self.begin(is_due);
         }
     }
 
-    /// Writes what has gathered and a part of the backlog; answers whether the database took it.
-    async fn write(&mut self) -> bool {
-        let overdue = self.backlog.len().min(self.batch);
-        // A later word about the same event counts; a statement could not say both.
-        let mut order: Vec<Uuid> = Vec::with_capacity(overdue + self.gathered.len());
-        let mut latest: HashMap<Uuid, Claim> = HashMap::with_capacity(overdue + self.gathered.len());
-        let overdue_events = self.backlog.iter().take(overdue).map(|event| (event, None));
-        let gathered_events = self.gathered.iter().map(|handover| (&handover.event, handover.version));
-        for (event, version) in overdue_events.chain(gathered_events) {
-            if latest.insert(event.id, Claim { event: event.clone(), version }).is_none() {
-                order.push(event.id);
-            }
-        }
-        let claims: Vec<Claim> = order.iter().filter_map(|id| latest.remove(id)).collect();
-        if claims.is_empty() {
-            return true;
-        }
+    fn is_idle(&self) -> bool {
+        self.gathered.is_empty() && self.backlog.is_empty() && self.under_way.is_empty()
+    }
 
-        let failures = match self.insert(&claims).await {
-            Ok(outdated) => outdated.into_iter().map(|id| (id, Failure::Outdated)).collect(),
-            Err(Failure::Away) => claims.iter().map(|claim| (claim.event.id, Failure::Away)).collect(),
-            Err(_) => self.insert_each(&claims).await,
+    /// Begins a statement, if there is something to write and a second statement would be worth it: it is, when it carries
+    /// as much as the one that is under way. Smaller ones would only share the same work among more commits.
+    fn begin(&mut self, is_due: bool) {
+        let waiting = self.gathered.len();
+        let may_begin = match self.under_way.len() {
+            0 => waiting > 0 || is_due,
+            busy => busy < self.side_by_side && waiting >= self.last.max(WORTH_A_STATEMENT),
         };
+        if !may_begin {
+            return;
+        }
+        // Events of earlier go along with the first statement, and not with two.
+        let overdue = if self.under_way.is_empty() { self.backlog.len().min(self.batch) } else { 0 };
+        let overdue = self.backlog.drain(..overdue).collect();
+        let batch = Batch { overdue, gathered: std::mem::take(&mut self.gathered), ..Batch::default() };
+        self.last = waiting;
+        self.under_way.spawn(self.pen.clone().write(batch));
+    }
+
+    /// Tells those who wait for a batch what became of it, and keeps what has to be tried again; answers whether the
+    /// database took it.
+    fn settle(&mut self, batch: Batch) -> bool {
+        let Batch { overdue, gathered, failures } = batch;
         let is_away = |id: &Uuid| matches!(failures.get(id), Some(Failure::Away));
-        let waiting: Vec<_> = self.backlog.drain(..overdue).filter(|event| is_away(&event.id)).collect();
-        for event in waiting.into_iter().rev() {
+        for event in overdue.into_iter().rev().filter(|event| is_away(&event.id)) {
             self.backlog.push_front(event);
         }
-        let mut gathered = std::mem::take(&mut self.gathered);
-        for Handover { event, done, .. } in gathered.drain(..) {
+        for Handover { event, done, .. } in gathered {
             let fate = match failures.get(&event.id) {
                 None => Fate::Committed,
                 Some(Failure::Outdated) => Fate::Outdated,
@@ -148,14 +173,49 @@ impl Writer {
                 self.keep(event);
             }
         }
-        // Its memory is used again.
-        self.gathered = gathered;
-        self.metrics.events_wait(self.backlog.len());
-        if self.backlog.is_empty() && self.queue.is_empty() {
-            self.trouble.settle();
+        self.pen.metrics.events_wait(self.backlog.len());
+        if self.is_idle() && self.queue.is_empty() {
+            self.pen.trouble.settle();
         }
         // A refusal is an answer: there is nothing to wait for before the rest is tried.
         !failures.values().any(|failure| matches!(failure, Failure::Away))
+    }
+
+    fn keep(&mut self, event: Arc<Event>) {
+        if self.backlog.len() < self.capacity {
+            self.backlog.push_back(event);
+        } else {
+            self.pen.trouble.drop_one();
+        }
+    }
+}
+
+impl Pen {
+    async fn write(self: Arc<Self>, mut batch: Batch) -> Batch {
+        let overdue = batch.overdue.iter().map(|event| Claim { event: event.clone(), version: None });
+        let gathered = batch
+            .gathered
+            .iter()
+            .map(|Handover { event, version, .. }| Claim { event: event.clone(), version: *version });
+        let mut claims: Vec<Claim> = overdue.chain(gathered).collect();
+        // In the order of ids, so that two statements with the same rows do not wait for each other. Of the same event the later
+        // word counts; a statement could not say both.
+        claims.sort_by_key(|claim| claim.event.id);
+        claims.dedup_by(|later, earlier| {
+            let is_same = later.event.id == earlier.event.id;
+            if is_same {
+                std::mem::swap(later, earlier);
+            }
+            is_same
+        });
+        // Whoever waits hands over for the first time. What nobody waits for may be in the table.
+        let is_new = batch.overdue.is_empty() && batch.gathered.iter().all(|handover| handover.done.is_some());
+        batch.failures = match self.insert(&claims, is_new).await {
+            Ok(outdated) => outdated.into_iter().map(|id| (id, Failure::Outdated)).collect(),
+            Err(Failure::Away) => claims.iter().map(|claim| (claim.event.id, Failure::Away)).collect(),
+            Err(_) => self.insert_each(&claims).await,
+        };
+        batch
     }
 
     /// The way around an event that the table will not take, whatever the reason: one bad row must not hold up
@@ -163,7 +223,7 @@ impl Writer {
     async fn insert_each(&self, claims: &[Claim]) -> HashMap<Uuid, Failure> {
         let mut failures = HashMap::new();
         for (position, claim) in claims.iter().enumerate() {
-            match self.insert(slice::from_ref(claim)).await {
+            match self.insert(slice::from_ref(claim), false).await {
                 Ok(outdated) => failures.extend(outdated.into_iter().map(|id| (id, Failure::Outdated))),
                 // Not to be waited for once more for each of the rest.
                 Err(Failure::Away) => {
@@ -180,10 +240,14 @@ impl Writer {
     }
 
     /// Inserts events in one statement; answers those whose answers were outdated.
-    async fn insert(&self, claims: &[Claim]) -> Result<Vec<Uuid>, Failure> {
+    async fn insert(&self, claims: &[Claim], is_new: bool) -> Result<Vec<Uuid>, Failure> {
         let insert = async {
             let mut connection = self.pool.acquire().await?;
-            store::insert_batch(&mut connection, claims).await
+            if is_new {
+                store::insert_batch(&mut connection, claims).await
+            } else {
+                store::insert_again(&mut connection, claims).await
+            }
         };
         let (events, began) = (claims.len(), Instant::now());
         // Nobody is kept waiting by a database that is known to be away; its pulse has told the log.
@@ -215,19 +279,13 @@ impl Writer {
             }
         }
     }
-
-    fn keep(&mut self, event: Arc<Event>) {
-        if self.backlog.len() < self.capacity {
-            self.backlog.push_back(event);
-        } else {
-            self.trouble.drop_one();
-        }
-    }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let events = self.backlog.len() + self.gathered.len() + self.queue.len();
+        // A statement that is under way may still be executed: nobody will know.
+        let in_doubt = self.under_way.len() * self.last.max(1);
+        let events = self.backlog.len() + self.gathered.len() + self.queue.len() + in_doubt;
         if events > 0 {
             tracing::error!(events, "events were lost: the database did not take them before the server stopped");
         }
@@ -252,3 +310,6 @@ enum Failure {
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// Events for which a second statement is begun beside another.
+const WORTH_A_STATEMENT: usize = 16;

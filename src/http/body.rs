@@ -1,17 +1,15 @@
-//! Layer: reads the body before anybody decides, within bounds.
+//! Reads the body before anybody decides, within bounds.
 //!
 //! An answer that leaves while the client is still sending is lost in a reset connection. So the body is read first:
 //! up to [`LARGEST`] is kept for the handler, up to [`PATIENCE`] is read and dropped for the sake of a 413 that arrives.
-//! The timeout layer outside bounds the time.
+//! Whoever calls bounds the time.
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Result};
 use crate::events::Draft;
 
 /// Bytes that a handler may see.
@@ -20,22 +18,21 @@ const LARGEST: usize = 64 * 1024;
 /// Bytes that are read at all.
 const PATIENCE: usize = 1024 * 1024;
 
-/// Reads the body, or refuses it.
-pub async fn read(request: Request, next: Next) -> Response {
-    let too_large = || Error::from(Code::PayloadTooLarge).into_response();
+/// Reads the body of a request, or refuses it.
+pub async fn read(request: Request) -> Result<Request> {
     let (parts, body) = request.into_parts();
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let is_announced_too_large = announced.is_some_and(|length| length > LARGEST as u64);
     // Whoever asks before sending is told before sending.
     if is_announced_too_large && parts.headers.contains_key(EXPECT) {
-        return too_large();
+        return Err(Code::PayloadTooLarge.into());
     }
 
     let (mut kept, mut seen) = (Vec::new(), 0);
     let mut body = body;
     while let Some(frame) = body.frame().await {
         // The client went away or broke the framing; there is probably nobody left to tell.
-        let Ok(frame) = frame else { return Error::from(Code::MalformedBody).into_response() };
+        let frame = frame.map_err(|_| Code::MalformedBody)?;
         let Some(data) = frame.data_ref() else { continue };
         seen += data.len();
         if seen > PATIENCE {
@@ -46,11 +43,11 @@ pub async fn read(request: Request, next: Next) -> Response {
         }
     }
     if seen > LARGEST || is_announced_too_large {
-        return too_large();
+        return Err(Code::PayloadTooLarge.into());
     }
     let body = Bytes::from(kept);
     if let Some(draft) = parts.extensions.get::<Draft>() {
         draft.keep_body(&body);
     }
-    next.run(Request::from_parts(parts, Body::from(body))).await
+    Ok(Request::from_parts(parts, Body::from(body)))
 }

@@ -5,13 +5,11 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LINK, LOCATION, REFERRER_POLICY,
     RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -55,26 +53,24 @@ impl Browsers {
     pub fn cors(&self) -> Option<CorsLayer> {
         self.cors.clone()
     }
-}
 
-/// Layer: the security headers. A handler that sets one of them knows better, as `/docs` does.
-pub async fn guard(State(browsers): State<Browsers>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (CONTENT_SECURITY_POLICY, NOTHING),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        // Answers are about one person; the public documents say otherwise.
-        (CACHE_CONTROL, "no-store"),
-        // Holds back only what is loaded without CORS, so allowed origins are not in its way.
-        (RESOURCE_POLICY, "same-origin"),
-    ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    /// Puts the security headers on an answer. A handler that sets one of them knows better, as `/docs` does.
+    pub fn guard(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (CONTENT_SECURITY_POLICY, NOTHING),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (REFERRER_POLICY, "no-referrer"),
+            // Answers are about one person; the public documents say otherwise.
+            (CACHE_CONTROL, "no-store"),
+            // Holds back only what is loaded without CORS, so allowed origins are not in its way.
+            (RESOURCE_POLICY, "same-origin"),
+        ] {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
+        if self.is_https {
+            // A year, for this host alone: about its neighbours the operator decides.
+            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
     }
-    if browsers.is_https {
-        // A year, for this host alone: about its neighbours the operator decides.
-        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-    }
-    response
 }

@@ -4,13 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use ipnetwork::IpNetwork;
 
-use crate::error::{Code, Error, Problem};
+use crate::error::{Code, Error, Problem, Result};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -76,6 +74,14 @@ impl TrustedProxies {
         }
     }
 
+    /// Notes on a request where it really comes from.
+    pub fn find(&self, request: &mut Request) {
+        if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+            let client = self.client(peer.ip().to_canonical(), request.headers());
+            request.extensions_mut().insert(client);
+        }
+    }
+
     /// The rightmost hop that is not a trusted proxy: everything left of it may be invented.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientIp {
         let is_trusted = self.trusts(peer);
@@ -118,28 +124,18 @@ fn address(hop: &str) -> Option<IpAddr> {
     parsed.ok().map(|address: IpAddr| address.to_canonical())
 }
 
-/// Layer: finds the client's address.
-pub async fn find(
-    State(proxies): State<TrustedProxies>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let client = proxies.client(peer.ip().to_canonical(), request.headers());
-    request.extensions_mut().insert(client);
-    next.run(request).await
-}
-
-/// Layer, inside the events: refuses a request whose origin a trusted proxy garbled. Guessing would let an attacker
-/// choose the address that limits and records see (docs/security.md row 10). Not a probe: nothing depends on where it comes
-/// from, and nobody shall restart a server because of a header.
-pub async fn require(request: Request, next: Next) -> Response {
+/// Refuses a request whose origin a trusted proxy garbled. Guessing would let an attacker choose the address that limits and
+/// records see (docs/security.md row 10). Not a probe: nothing depends on where it comes from, and nobody shall restart a
+/// server because of a header.
+pub fn require(request: &Request) -> Result<()> {
     let is_probe = request.uri().path().starts_with("/health/");
-    if !is_probe && request.extensions().get::<ClientIp>().is_some_and(|client| client.is_doubtful) {
-        let problem = Problem::new("X-Forwarded-For", "must be a list of IP addresses");
-        return Error::invalid(Code::ValidationFailed, problem).into_response();
+    match request.extensions().get::<ClientIp>() {
+        Some(client) if client.is_doubtful && !is_probe => {
+            let problem = Problem::new("X-Forwarded-For", "must be a list of IP addresses");
+            Err(Error::invalid(Code::ValidationFailed, problem))
+        }
+        _ => Ok(()),
     }
-    next.run(request).await
 }
 
 #[cfg(test)]

@@ -5,10 +5,8 @@
 //! find one that is not.
 
 use axum::Json;
-use axum::extract::Request;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tower_http::CompressionLevel;
@@ -44,17 +42,16 @@ pub fn layer() -> CompressionLayer<And<And<SizeAbove, NotForContentType>, Rule>>
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(rule)
 }
 
-/// Layer, outside of [`layer`]: leaves of `Accept-Encoding` either `gzip` or nothing.
+/// Outside of [`layer`]: leaves of `Accept-Encoding` either `gzip` or nothing.
 ///
 /// A client that refuses every coding we have gets the plain answer, as RFC 9110 section 12.5.3 allows: a 406 would come
 /// after the request did its work.
-pub async fn settle(mut request: Request, next: Next) -> Response {
-    let takes_gzip = request.headers().get_all(ACCEPT_ENCODING).iter().any(takes_gzip);
-    request.headers_mut().remove(ACCEPT_ENCODING);
+pub fn settle(headers: &mut HeaderMap) {
+    let takes_gzip = headers.get_all(ACCEPT_ENCODING).iter().any(takes_gzip);
+    headers.remove(ACCEPT_ENCODING);
     if takes_gzip {
-        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    next.run(request).await
 }
 
 fn takes_gzip(value: &HeaderValue) -> bool {

@@ -16,6 +16,7 @@ mod docs;
 mod probes;
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -26,14 +27,15 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::browsers::Browsers;
 use self::metrics::Scraper;
+use self::request_id::RequestId;
 use crate::app::App;
-use crate::db::pulse::Pulse;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::metrics::Connections;
 use crate::random::Random;
@@ -68,28 +70,16 @@ pub fn router(app: App, connections: Connections, has_metrics: bool, stop: Cance
     let layers = ServiceBuilder::new()
         // Outside everything: counts and times what the client sees.
         .layer(metrics::Measure(app.metrics.clone()))
-        // A name first: everything after it can be found in the log by it.
-        .layer(from_fn_with_state(app.random.clone(), request_id::assign))
+        .layer(from_fn_with_state(app.host.clone(), greet))
         // On every answer, or a browser could not read the refusals.
-        .layer(from_fn_with_state(app.browsers.clone(), browsers::guard))
-        .layer(option_layer(app.browsers.cors()))
-        // Who is asking, for the event and for mails.
-        .layer(from_fn_with_state(app.trusted_proxies.clone(), client_ip::find))
+        .layer(option_layer(app.host.browsers.cors()))
         // Outside all that may refuse, fail or give up: those are events, too.
-        .layer(from_fn_with_state(app.clone(), events::layer::record))
+        .layer(from_fn_with_state(app.clone(), record))
         // Inside the events, which count the bytes of bodies as they leave.
-        .layer(from_fn(compression::settle))
         .layer(compression::layer())
         .layer(from_fn(error::render))
         .layer(CatchPanicLayer::custom(on_panic))
-        // Bounds the handler and the reading of the body.
-        .layer(from_fn_with_state(app.request_timeout, bound_time))
-        .layer(from_fn(client_ip::require))
-        .layer(from_fn(body::read))
-        // After the body, or the refusal would be lost in a connection that is reset.
-        .layer(from_fn_with_state(app.quotas.clone(), ratelimit::layer::limit))
-        // With the request in hand, so that the refusal arrives; what is under way is cut off.
-        .layer(from_fn_with_state(app.pulse.clone(), need_database));
+        .layer(from_fn_with_state(app.clone(), admit));
     router
         .merge(docs::router(&document))
         .fallback(async || Error::from(Code::NotFound))
@@ -102,8 +92,7 @@ pub fn router(app: App, connections: Connections, has_metrics: bool, stop: Cance
 /// The door of `server.metrics_listen`: metrics for everybody who reaches it, and nothing else.
 pub fn metrics_router(app: App, connections: Connections) -> Router {
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(app.random.clone(), request_id::assign))
-        .layer(from_fn_with_state(app.browsers.clone(), browsers::guard))
+        .layer(from_fn_with_state(app.host.clone(), greet))
         .layer(from_fn(error::render))
         .layer(CatchPanicLayer::custom(on_panic))
         .layer(from_fn_with_state(app.request_timeout, bound_time));
@@ -116,9 +105,9 @@ pub fn metrics_router(app: App, connections: Connections) -> Router {
 /// What is behind the door before there is an [`App`]: a process that lives and cannot serve yet. These requests are no
 /// events; there is no database to hold them.
 pub fn starting(browsers: &Browsers) -> Router {
+    let host = Arc::new(Host { random: Random::default(), browsers: browsers.clone() });
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(Random::default(), request_id::assign))
-        .layer(from_fn_with_state(browsers.clone(), browsers::guard))
+        .layer(from_fn_with_state(host, greet))
         .layer(option_layer(browsers.cors()))
         .layer(from_fn(error::render));
     Router::new().merge(probes::live_router()).fallback(async || Error::Away(None)).layer(layers)
@@ -130,19 +119,57 @@ fn on_panic(payload: Box<dyn Any + Send>) -> Response {
     Error::Internal(anyhow::anyhow!("a handler panicked: {text}")).into_response()
 }
 
-/// Every request that is recorded needs the database, if only for its event.
-async fn need_database(State(pulse): State<Pulse>, request: Request, next: Next) -> Response {
-    if request.extensions().get::<Draft>().is_none() {
-        return next.run(request).await;
-    }
-    pulse.during(next.run(request)).await.unwrap_or_else(IntoResponse::into_response)
+/// What answers have of the server that gives them; cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    /// Chance, for request ids.
+    pub random: Random,
+    /// How browsers are treated.
+    pub browsers: Browsers,
+}
+
+/// Names a request before anything else happens to it, so that all of it can be found in the log by that name, and tells
+/// browsers what they may do with the answer.
+async fn greet(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(&request, &host.random);
+    let span = tracing::info_span!("request", %id, method = %request.method());
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).instrument(span).await;
+    host.browsers.guard(&mut response);
+    id.put_on(&mut response);
+    response
+}
+
+/// Makes an event of a request, when it is known who is asking.
+async fn record(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    app.trusted_proxies.find(&mut request);
+    compression::settle(request.headers_mut());
+    events::layer::record(app, request, next).await
+}
+
+/// Lets a request through to its handler, within bounds: of time, of size, and of how often. Every request that is recorded
+/// needs the database, if only for its event.
+async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let work = async {
+        client_ip::require(&request)?;
+        // With the request in hand, so that a refusal arrives and is not lost in a connection that is reset.
+        let request = body::read(request).await?;
+        ratelimit::layer::limit(&app.quotas, &request)?;
+        match request.extensions().get::<Draft>() {
+            Some(_) => app.pulse.during(next.run(request)).await,
+            None => Ok(next.run(request).await),
+        }
+    };
+    within(app.request_timeout, work).await
 }
 
 async fn bound_time(State(longest): State<Duration>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(longest, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) }.into_response(),
-    }
+    within(longest, async { Ok(next.run(request).await) }).await
+}
+
+async fn within(longest: Duration, work: impl Future<Output = Result<Response>>) -> Response {
+    let too_late = Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) };
+    tokio::time::timeout(longest, work).await.unwrap_or(Err(too_late)).unwrap_or_else(IntoResponse::into_response)
 }
 
 #[cfg(test)]

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
+use uuid::Uuid;
 
 use super::extract::REQUEST_ID;
 use crate::random::Random;
@@ -28,24 +27,26 @@ impl fmt::Display for RequestId {
 }
 
 impl RequestId {
+    /// The id that the caller gave, when it is harmless, or a fresh one.
+    pub fn of(request: &Request, random: &Random) -> Self {
+        request.headers().get(REQUEST_ID).and_then(Self::from_outside).unwrap_or_else(|| {
+            let mut text = Uuid::encode_buffer();
+            let text = random.uuid_v4().as_hyphenated().encode_lower(&mut text);
+            Self(HeaderValue::from_str(text).expect("a UUID is a header value"))
+        })
+    }
+
+    /// Shows it to the caller.
+    pub fn put_on(self, response: &mut Response) {
+        response.headers_mut().insert(REQUEST_ID, self.0);
+    }
+
     /// Keeps what came from outside only if it can do no harm in a log, a header or a table.
     fn from_outside(value: &HeaderValue) -> Option<Self> {
         let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
         let bytes = value.as_bytes();
         ((1..=64).contains(&bytes.len()) && bytes.iter().all(is_harmless)).then(|| Self(value.clone()))
     }
-}
-
-/// Layer: names the request, opens its span, and puts the id on the answer.
-pub async fn assign(State(random): State<Random>, mut request: Request, next: Next) -> Response {
-    let id = request.headers().get(REQUEST_ID).and_then(RequestId::from_outside).unwrap_or_else(|| {
-        RequestId(HeaderValue::try_from(random.uuid_v4().to_string()).expect("a UUID is a header value"))
-    });
-    request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!("request", %id, method = %request.method());
-    let mut response = next.run(request).instrument(span).await;
-    response.headers_mut().insert(REQUEST_ID, id.0);
-    response
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
-//! The tower layer that asks the quota of the client's address before a handler does. It reads no body and never waits.
+//! Asks the quota of the client's address before a handler does anything. It reads no body and never waits.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use super::{Action, Network, Quotas};
+use crate::error::Result;
 use crate::http::client_ip::ClientIp;
 
 /// Which routes count as what. A route that does something for strangers, or hashes a password, and is not here has no
@@ -33,16 +32,10 @@ pub fn action_of(method: &Method, route: &str) -> Option<Action> {
 }
 
 /// Refuses a client that asks too often. Inside the events: a refusal is one, too.
-pub async fn limit(State(quotas): State<Quotas>, request: Request, next: Next) -> Response {
+pub fn limit(quotas: &Quotas, request: &Request) -> Result<()> {
     let route = request.extensions().get::<MatchedPath>();
-    let Some(action) = route.and_then(|route| action_of(request.method(), route.as_str())) else {
-        return next.run(request).await;
-    };
+    let Some(action) = route.and_then(|route| action_of(request.method(), route.as_str())) else { return Ok(()) };
     let client = request.extensions().get::<ClientIp>().map(|client| client.address);
     // Without an address everybody would be one client, which is the safe mistake.
-    let client = Network::of(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-    match quotas.ask(action, client) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
+    quotas.ask(action, Network::of(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
 }

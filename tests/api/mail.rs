@@ -183,7 +183,7 @@ async fn a_mail_that_waits_is_tried_at_once_when_an_operator_says_so() {
     std::fs::create_dir(&folder).expect("the folder comes back");
     let waiting = app.app.mail.list_queued(Some(Unsent::Waiting), None, 10).await.expect("a list");
     assert!(waiting.iter().all(|mail| mail.last_error.is_some() && mail.next_attempt_at > Some(app.now())));
-    let (ada, unknown) = (waiting[0].id, app.app.random.uuid_v4());
+    let (ada, unknown) = (waiting[0].id, app.app.host.random.uuid_v4());
     assert_eq!(app.app.mail.retry(&[ada, unknown]).await.expect("a retry"), [ada]);
     assert_eq!(app.deliver_mail().await, 1, "bob's waits on");
     let page = app.app.mail.list_queued(None, Some(ada), 10).await.expect("a list");

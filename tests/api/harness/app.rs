@@ -76,7 +76,7 @@ impl TestApp {
         // A hash of the real parameters takes half a second of every test.
         config.password.argon2_memory_kib = 64;
         config.password.argon2_iterations = 1;
-        config.database.max_connections = 7;
+        config.database.max_connections = 8;
         change(&mut config);
         let noon = DateTime::parse_from_rfc3339("2026-03-05T12:00:00.123Z").expect("a time").to_utc();
         Self::run(config, Clock::frozen(noon), Arc::new(database), folder).await
