@@ -16,8 +16,3 @@ begin
     end loop;
 end
 $$;
-
--- The pages that were filled since the last vacuum are in a BRIN index only with this; options of a partitioned index are
--- given when it is made.
-drop index events_id_idx;
-create index events_id_idx on events using brin (id) with (autosummarize = on);

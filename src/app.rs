@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
-use crate::events::{Disk, Eraser, Events, Partitions, Pruner, Writer};
+use crate::events::{Disk, Eraser, Events, Feed, Live, Partitions, Pruner, Writer};
 use crate::export::Export;
 use crate::http::Host;
 use crate::http::browsers::Browsers;
@@ -22,7 +22,7 @@ use crate::log_ins::LogIns;
 use crate::mail::{self, Courier, Mail, Stationery, Transport};
 use crate::metrics::Metrics;
 use crate::random::Random;
-use crate::ratelimit::{Quotas, Shares, Throttle};
+use crate::ratelimit::{Quotas, Throttle};
 use crate::signing_keys::{self, SigningKeys};
 use crate::sweeper::Sweeper;
 use crate::tokens::Tokens;
@@ -61,6 +61,8 @@ hand_out! {
     verification: Verification,
     signing_keys: SigningKeys,
     events: Events,
+    feed: Feed,
+    live: Live,
     export: Export,
     pool: Pool,
     pulse: Pulse,
@@ -86,6 +88,10 @@ pub struct Services {
     pub signing_keys: SigningKeys,
     /// The events.
     pub events: Events,
+    /// The events, for readers.
+    pub feed: Feed,
+    /// The events, for those who follow them.
+    pub live: Live,
     /// All that is held about a user.
     pub export: Export,
     /// How often a client address may ask.
@@ -193,6 +199,7 @@ impl App {
             ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 
         let request_timeout = Duration::from_secs(config.server.request_timeout_seconds);
+        let feed = Feed::new(events.clone(), pulse.clone(), request_timeout);
         let export = Export {
             users: users.clone(),
             client_keys: client_keys.clone(),
@@ -200,10 +207,7 @@ impl App {
             log_ins: log_ins.clone(),
             mail: mail.clone(),
             tokens: tokens.clone(),
-            events: events.clone(),
-            places: Shares::new(Export::AT_ONCE),
-            pulse: pulse.clone(),
-            patience: request_timeout,
+            feed: feed.clone(),
         };
         let app = Self(Arc::new(Services {
             disk: Disk::of(config),
@@ -215,6 +219,8 @@ impl App {
             mail,
             signing_keys,
             export,
+            live: Live::new(events.clone(), pulse.clone(), request_timeout),
+            feed,
             events,
             quotas: Quotas::new(&config.rate_limit, &clock, metrics.clone())?,
             pool,

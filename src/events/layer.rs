@@ -9,7 +9,6 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderValue, Method, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
@@ -19,6 +18,7 @@ use super::{Draft, Event, Events, NotCommitted, REST};
 use crate::app::App;
 use crate::db::change::Change;
 use crate::error::{Code, Error};
+use crate::http::around::Inner;
 use crate::http::client_ip::ClientIp;
 use crate::http::error::{code_of, write_down};
 use crate::http::extract::{agent, credentials_in, cut};
@@ -33,9 +33,9 @@ const CLIENT_GONE: u16 = 499;
 const LONGEST_PATH: usize = 256;
 
 /// Records the request. Outermost of all layers but those that name it.
-pub async fn record(app: App, mut request: Request, next: Next) -> Response {
+pub async fn record<S: Inner>(app: App, mut request: Request, inner: S) -> Response {
     if !is_recorded(request.method(), request.uri()) {
-        return next.run(request).await;
+        return inner.run(request).await;
     }
     let draft = Draft::default();
     if let Some(pattern) = request.extensions().get::<MatchedPath>() {
@@ -49,16 +49,16 @@ pub async fn record(app: App, mut request: Request, next: Next) -> Response {
     let is_head = request.method() == Method::HEAD;
     let recorder = Recorder { app, draft, id, authorization, is_head, change: Change::default() };
 
-    let once_more = recorder.may_repeat(&request).then(|| (copy_of(&request), next.clone()));
-    let (why, pending) = match recorder.answer(request, next, pending).await {
+    let once_more = recorder.may_repeat(&request).then(|| (copy_of(&request), inner.clone()));
+    let (why, pending) = match recorder.answer(request, inner, pending).await {
         Ok(response) => return response,
         Err(refused) => refused,
     };
-    let (Some((request, next)), NotCommitted::Outdated) = (once_more, why) else {
+    let (Some((request, inner)), NotCommitted::Outdated) = (once_more, why) else {
         return recorder.refuse(pending).await;
     };
     let request = request.map(|()| Body::from(recorder.draft.start_over()));
-    match recorder.answer(request, next, pending).await {
+    match recorder.answer(request, inner, pending).await {
         Ok(response) => response,
         Err((_, pending)) => recorder.refuse(pending).await,
     }
@@ -91,10 +91,10 @@ impl Recorder {
     async fn answer(
         &self,
         request: Request,
-        next: Next,
+        inner: impl Inner,
         mut pending: Pending,
     ) -> Result<Response, (NotCommitted, Pending)> {
-        let answer = self.change.watch(next.run(request)).await;
+        let answer = self.change.watch(inner.run(request)).await;
         let is_database_away = code_of(&answer) == Some(Code::DatabaseUnavailable);
         let is_in_doubt = self.change.is_begun() && code_of(&answer).is_some_and(leaves_doubt);
         let answer = if is_in_doubt { write_down(Error::outcome_unknown().into_response(), &self.id) } else { answer };

@@ -1,6 +1,6 @@
 //! What happened: every API request is an event, committed before its answer leaves (decisions.md section 3).
 //!
-//! Route: `GET /users/me/events`. Tables: `events`, partitioned by month, and `erasures`. The layer (`layer.rs`) makes one
+//! Routes: `GET /users/me/events`, `GET /users/me/events/stream`, `GET /events`. Tables: `events`, partitioned by month, and `erasures`. The layer (`layer.rs`) makes one
 //! event of each request, the writer (`writer.rs`) commits many of them at once. The room never holds a password, a token,
 //! a query string or an e-mail. It deletes nothing but months that are older than `events.retention` (`pruner.rs`): of a deleted
 //! user the rows stay and the person goes (`eraser.rs`).
@@ -12,6 +12,8 @@ mod agent;
 mod disk;
 mod draft;
 mod eraser;
+mod feed;
+mod live;
 mod partitions;
 mod pruner;
 mod service;
@@ -29,15 +31,26 @@ use uuid::Uuid;
 pub use disk::Disk;
 pub use draft::Draft;
 pub use eraser::Eraser;
+pub use feed::{Feed, Filter, Page, StatusFilter, Walk, Whose};
+pub use live::{Live, PERIOD, Stream};
 pub use partitions::Partitions;
 pub use pruner::{Dropped, Month, Pruner};
-pub use service::{Events, Filter, NotCommitted, Page, StatusFilter};
+pub use service::{Events, NotCommitted};
 pub use writer::Writer;
 
 use crate::users::UserId;
 
 /// The name of this door in the `service` of an event.
 pub const REST: &str = "cloud-accounts";
+
+/// Which events come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Those with the greatest ids.
+    NewestFirst,
+    /// Those with the least.
+    OldestFirst,
+}
 
 /// One request, as it is stored.
 #[derive(Clone, Debug)]

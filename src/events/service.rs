@@ -1,4 +1,4 @@
-//! Hands events to the writer, and reads them back.
+//! Hands events to the writer. `feed.rs` reads them back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use sqlx::PgConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::store::{self, Range};
+use super::Event;
+use super::store;
 use super::trouble::Trouble;
 use super::writer::{Fate, Handover, Writer};
-use super::{Event, EventId, first_id};
 use crate::clock::Clock;
 use crate::config::{self, Retention};
 use crate::db::Pool;
@@ -44,51 +44,7 @@ pub enum NotCommitted {
     Unknown,
 }
 
-/// Which events of a user to read.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// How many, 1 to 1000.
-    pub limit: Option<u16>,
-    /// Only older than this one.
-    pub before: Option<EventId>,
-    /// Only newer than this one.
-    pub after: Option<EventId>,
-    /// Only from this instant on.
-    pub since: Option<DateTime<Utc>>,
-    /// Only before this instant.
-    pub until: Option<DateTime<Utc>>,
-    /// Only of this service.
-    pub service: Option<String>,
-    /// Only with these statuses.
-    pub status: Option<StatusFilter>,
-}
-
-/// `404`, or `4xx`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusFilter {
-    /// The least status that passes.
-    pub least: i16,
-    /// The greatest.
-    pub greatest: i16,
-}
-
-/// A page of events, oldest first, and what lies around it.
-pub struct Page {
-    /// The events.
-    pub events: Vec<Event>,
-    /// There are older ones that pass the filter.
-    pub has_older: bool,
-    /// There are newer ones that pass the filter.
-    pub has_newer: bool,
-}
-
 impl Events {
-    /// Events shown when nobody says how many.
-    pub const DEFAULT_LIMIT: u16 = 100;
-
-    /// Events shown at most.
-    pub const GREATEST_LIMIT: u16 = 1000;
-
     /// The events of this database, and the writer that must run for them.
     pub fn new(
         pool: Pool,
@@ -172,49 +128,4 @@ impl Events {
         }
         Ok(())
     }
-
-    /// A page of a user's events. The newest that pass the filter, unless `after` asks for those that follow an event.
-    pub async fn list(&self, user: UserId, filter: &Filter) -> Result<Page> {
-        let limit = usize::from(filter.limit.unwrap_or(Self::DEFAULT_LIMIT));
-        let after = [filter.after.map(|id| id.0), filter.since.map(just_before)];
-        let before = [filter.before.map(|id| id.0), filter.until.map(first_id)];
-        let status = filter.status.unwrap_or(StatusFilter { least: 0, greatest: i16::MAX });
-        let range = Range {
-            user,
-            after: after.into_iter().flatten().max().unwrap_or(Uuid::nil()),
-            before: before.into_iter().flatten().min().unwrap_or(Uuid::max()),
-            service: filter.service.clone(),
-            least_status: status.least,
-            greatest_status: status.greatest,
-            // One more than shown tells whether there is more.
-            at_most: i64::try_from(limit).unwrap_or(0) + 1,
-        };
-        let mut connection = self.pool.acquire().await?;
-        let follows = filter.after.is_some();
-        let mut events = if follows {
-            store::list_oldest(&mut connection, &range).await?
-        } else {
-            store::list_newest(&mut connection, &range).await?
-        };
-        let has_more = events.len() > limit;
-        events.truncate(limit);
-        if !follows {
-            events.reverse();
-        }
-
-        // What lies on the other side of the page is looked up, not guessed: one row tells.
-        let other_side = match (follows, events.first(), events.last()) {
-            (true, Some(oldest), _) => Range { after: Uuid::nil(), before: oldest.id, at_most: 1, ..range },
-            (false, _, Some(newest)) => Range { after: newest.id, before: Uuid::max(), at_most: 1, ..range },
-            _ => return Ok(Page { events, has_older: false, has_newer: false }),
-        };
-        let has_other = !store::list_oldest(&mut connection, &other_side).await?.is_empty();
-        let (has_older, has_newer) = if follows { (has_other, has_more) } else { (has_more, has_other) };
-        Ok(Page { events, has_older, has_newer })
-    }
-}
-
-/// The greatest id before every event of `at`.
-fn just_before(at: DateTime<Utc>) -> Uuid {
-    Uuid::from_u128(first_id(at).as_u128().saturating_sub(1))
 }

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::pruner::midnight;
-use super::{Event, REST, agent, first_id};
+use super::{Event, Order, REST, agent, first_id};
 use crate::users::UserId;
 
 /// An event to write, if the row of its user has this version.
@@ -36,12 +36,13 @@ macro_rules! insert_events {
                    left join users on users.id = event.user_id
                ), written as (
                    insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
-                                       user_agent, request_id, service_data)
+                                       user_agent, request_id, service_data, written_at)
                    select id, user_id, service, started_at, ended_at, status, bytes_out, method,
                           case when is_known then path else path_without_names(path) end, case when is_known then ip end,
                           case when is_known then user_agent end, case when is_known then request_id else '-' end,
-                          case when is_known then service_data end
-                   from event where is_current "#
+                          case when is_known then service_data end,
+                          case when id not between present.first and present.last then statement_timestamp() end
+                   from event cross join events_of_now() as present where is_current "#
                 + $on_conflict
                 + r#")
                select id as "id!" from event where is_current is not true"#,
@@ -94,19 +95,31 @@ pub async fn insert_again(connection: &mut PgConnection, claims: &[Claim]) -> sq
     )
 }
 
-/// What to read of one user's events: strictly between two ids, and only these.
+/// What to read: strictly between two ids, and only these.
+#[derive(Clone, Debug)]
 pub struct Range {
-    pub user: UserId,
     pub after: Uuid,
     pub before: Uuid,
     pub service: Option<String>,
     pub least_status: i16,
     pub greatest_status: i16,
-    pub at_most: i64,
+}
+
+impl Range {
+    /// Whether events within may be passed over.
+    pub fn is_filtered(&self) -> bool {
+        self.service.is_some() || self.least_status > 0 || self.greatest_status < i16::MAX
+    }
+
+    /// Whether nothing but refusals and failures passes, for which there is an index.
+    fn is_of_refusals(&self) -> bool {
+        self.least_status >= 400
+    }
 }
 
 struct EventRow {
     id: Uuid,
+    user_id: Option<Uuid>,
     service: Option<String>,
     started_at: DateTime<Utc>,
     ended_at: DateTime<Utc>,
@@ -120,56 +133,364 @@ struct EventRow {
     service_data: Option<Value>,
 }
 
-/// `select … from events` within a [`Range`], and the order behind it.
+/// `select … from` the rows that are looked at, and of those what passes the filter of a [`Range`]. Where the former have a
+/// limit, the planner cannot move the filter into them: what is passed over is bounded.
 macro_rules! select_events {
-    ($range:expr, $order:tt) => {
+    ($range:expr, [$($looked_at:tt)+], $order:tt, $at_most:expr $(, $more:expr)*) => {
         sqlx::query_as!(
             EventRow,
-            "select id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, request_id,
-                    service_data
-             from events
-             where user_id = $1 and id > $2 and id < $3 and ($4::text is null or coalesce(service, 'cloud-accounts') = $4)
-               and status between $5 and $6 "
-                + $order,
-            $range.user.0,
+            "select id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent,
+                    request_id, service_data
+             from (select * from events where " + $($looked_at)+ + ") as looked_at
+             where ($3::text is null or coalesce(service, 'cloud-accounts') = $3) and status between $4 and $5
+             order by id " + $order + " limit $6",
             $range.after,
             $range.before,
             $range.service,
             $range.least_status,
             $range.greatest_status,
-            $range.at_most,
+            $at_most,
+            $($more,)*
         )
     };
 }
 
-/// The newest events of a range, newest first.
-pub async fn list_newest(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<Event>> {
-    let rows = select_events!(range, "order by id desc limit $7").fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|row| row.into_event(range.user)).collect())
+/// Events of a user in this order: of the first `look_at` within the range those that pass its filter.
+pub async fn list_of_user(
+    connection: &mut PgConnection,
+    user: UserId,
+    range: &Range,
+    order: Order,
+    look_at: i64,
+    at_most: i64,
+) -> sqlx::Result<Vec<Event>> {
+    macro_rules! list {
+        ($only:tt, $order:tt) => {
+            select_events!(
+                range,
+                ["user_id = $7 and id > $1 and id < $2 " + $only + " order by id " + $order + " limit $8"],
+                $order,
+                at_most,
+                user.0,
+                look_at
+            )
+            .fetch_all(connection)
+            .await?
+        };
+    }
+    let rows = match (order, range.is_of_refusals()) {
+        (Order::NewestFirst, false) => list!("", "desc"),
+        (Order::OldestFirst, false) => list!("", "asc"),
+        (Order::NewestFirst, true) => list!("and status >= 400", "desc"),
+        (Order::OldestFirst, true) => list!("and status >= 400", "asc"),
+    };
+    Ok(rows.into_iter().map(Event::from).collect())
 }
 
-/// The oldest events of a range, oldest first.
-pub async fn list_oldest(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<Event>> {
-    let rows = select_events!(range, "order by id limit $7").fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|row| row.into_event(range.user)).collect())
+/// The last row that [`list_of_user`] looks at; none when there are fewer.
+pub async fn find_edge_of_user(
+    connection: &mut PgConnection,
+    user: UserId,
+    range: &Range,
+    order: Order,
+    look_at: i64,
+) -> sqlx::Result<Option<Uuid>> {
+    macro_rules! find {
+        ($only:tt, $order:tt) => {
+            sqlx::query_scalar!(
+                "select id from events where user_id = $1 and id > $2 and id < $3 "
+                    + $only
+                    + " order by id "
+                    + $order
+                    + " offset $4::bigint - 1 limit 1",
+                user.0,
+                range.after,
+                range.before,
+                look_at,
+            )
+            .fetch_optional(connection)
+            .await
+        };
+    }
+    match (order, range.is_of_refusals()) {
+        (Order::NewestFirst, false) => find!("", "desc"),
+        (Order::OldestFirst, false) => find!("", "asc"),
+        (Order::NewestFirst, true) => find!("and status >= 400", "desc"),
+        (Order::OldestFirst, true) => find!("and status >= 400", "asc"),
+    }
 }
 
-impl EventRow {
-    fn into_event(self, user: UserId) -> Event {
-        Event {
-            id: self.id,
-            user: Some(user),
-            service: self.service.unwrap_or_else(|| REST.to_owned()),
-            started_at: self.started_at,
-            ended_at: self.ended_at,
-            status: self.status.try_into().unwrap_or(0),
-            bytes_out: self.bytes_out.try_into().unwrap_or(0),
-            method: self.method,
-            path: self.path,
-            ip: self.ip.map(|network| network.ip()),
-            user_agent: self.user_agent.as_deref().map(agent::long),
-            request_id: self.request_id,
-            service_data: self.service_data,
+/// How far Postgres is with its transactions.
+#[derive(Clone, Copy, Debug)]
+pub struct Present {
+    /// All transactions before this one are over.
+    pub horizon: i64,
+    /// The next one gets this number, or a greater one.
+    pub next: i64,
+    /// When this was asked, by the clock of Postgres.
+    pub at: DateTime<Utc>,
+}
+
+pub async fn find_present(connection: &mut PgConnection) -> sqlx::Result<Present> {
+    // xmax would not do: it is the number after the last transaction that is over, and greater ones may be under way.
+    sqlx::query_as!(
+        Present,
+        r#"select oldest.xact::text::bigint as "horizon!",
+                  oldest.xact::text::bigint + age(oldest.xact::xid) as "next!", statement_timestamp() as "at!"
+           from (select pg_snapshot_xmin(pg_current_snapshot())) as oldest (xact)"#
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// A moment of Postgres.
+pub struct Moment {
+    /// Every transaction that is under way and writes events, or begins later, began after this; as far as Postgres shows them
+    /// to us, which it does for those of our own role.
+    pub began: DateTime<Utc>,
+    /// Which ones are over.
+    pub snapshot: String,
+}
+
+pub async fn find_moment(connection: &mut PgConnection) -> sqlx::Result<Moment> {
+    sqlx::query_as!(
+        Moment,
+        r#"select least(statement_timestamp(), min(xact_start)) as "began!", pg_current_snapshot()::text as "snapshot!"
+           from pg_stat_activity where backend_xid is not null and datname = current_database()"#
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// A place in the order in which events are handed out to those who follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub xact: i64,
+    pub id: Uuid,
+}
+
+/// An event of a user: its place, and when it was written where that is not about its instant.
+pub async fn find_place(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+) -> sqlx::Result<Option<(Place, Option<DateTime<Utc>>)>> {
+    let row = sqlx::query!(
+        r#"select xact::text::bigint as "xact!", written_at from events where user_id = $1 and id = $2"#,
+        user.0,
+        id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (Place { xact: row.xact, id }, row.written_at)))
+}
+
+/// The last place of a user's events with ids within these bounds that were written about their instant.
+pub async fn find_last_place(
+    connection: &mut PgConnection,
+    user: UserId,
+    from: Uuid,
+    before: Uuid,
+) -> sqlx::Result<Option<Place>> {
+    sqlx::query_as!(
+        Place,
+        r#"select xact::text::bigint as "xact!", id from events
+           where user_id = $1 and id >= $2 and id < $3 and written_at is null
+           order by events.xact desc, id desc limit 1"#,
+        user.0,
+        from,
+        before,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Which events to hand out: behind a place, and up to another.
+pub struct Stretch<'a> {
+    pub behind: Place,
+    pub reach: Place,
+    /// Events that were written about their instant have ids from here
+    pub from: Uuid,
+    /// to here;
+    pub to: Uuid,
+    /// others were written since.
+    pub since: DateTime<Utc>,
+    /// What is visible here is passed over.
+    pub seen: &'a str,
+}
+
+/// The first events of a stretch that pass the filter of a range, in order; and the transaction of each.
+pub async fn list_stretch(
+    connection: &mut PgConnection,
+    user: UserId,
+    stretch: &Stretch<'_>,
+    filter: &Range,
+    at_most: i64,
+) -> sqlx::Result<Vec<(Place, Option<DateTime<Utc>>, Event)>> {
+    let rows = sqlx::query!(
+        r#"select id as "id!", user_id, service, started_at as "started_at!", ended_at as "ended_at!",
+                  status as "status!", bytes_out as "bytes_out!", method as "method!", path as "path!", ip, user_agent,
+                  request_id as "request_id!", service_data, xact::text::bigint as "xact!", written_at
+           from (
+               (select * from events
+                where user_id = $1 and id between $5 and $6 and written_at is null
+                  and (xact, id) > ($2::text::xid8, $3) and (xact, id) <= ($4::text::xid8, $12)
+                  and not pg_visible_in_snapshot(xact, $13::text::pg_snapshot)
+                  and ($8::text is null or coalesce(service, 'cloud-accounts') = $8) and status between $9 and $10
+                order by xact, id limit $11)
+               union all
+               (select * from events
+                where user_id = $1 and written_at >= $7
+                  and (xact, id) > ($2::text::xid8, $3) and (xact, id) <= ($4::text::xid8, $12)
+                  and not pg_visible_in_snapshot(xact, $13::text::pg_snapshot)
+                  and ($8::text is null or coalesce(service, 'cloud-accounts') = $8) and status between $9 and $10
+                order by xact, id limit $11)
+           ) as event
+           order by event.xact, id limit $11"#,
+        user.0,
+        stretch.behind.xact.to_string(),
+        stretch.behind.id,
+        stretch.reach.xact.to_string(),
+        stretch.from,
+        stretch.to,
+        stretch.since,
+        filter.service,
+        filter.least_status,
+        filter.greatest_status,
+        at_most,
+        stretch.reach.id,
+        stretch.seen,
+    )
+    .fetch_all(connection)
+    .await?;
+    let with_place = rows.into_iter().map(|row| {
+        let place = Place { xact: row.xact, id: row.id };
+        let event = EventRow {
+            id: row.id,
+            user_id: row.user_id,
+            service: row.service,
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+            status: row.status,
+            bytes_out: row.bytes_out,
+            method: row.method,
+            path: row.path,
+            ip: row.ip,
+            user_agent: row.user_agent,
+            request_id: row.request_id,
+            service_data: row.service_data,
+        };
+        (place, row.written_at, event.into())
+    });
+    Ok(with_place.collect())
+}
+
+/// Those of these users who have events of transactions from `first` on and before `horizon`; bounds as of a [`Stretch`].
+pub async fn list_with_news(
+    connection: &mut PgConnection,
+    users: &[UserId],
+    first: i64,
+    horizon: i64,
+    from: Uuid,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<UserId>> {
+    let users: Vec<Uuid> = users.iter().map(|user| user.0).collect();
+    sqlx::query_scalar!(
+        r#"select asked.id as "id!: UserId" from unnest($1::uuid[]) as asked (id)
+           where exists (select from events where user_id = asked.id and id >= $4 and written_at is null
+                           and xact >= $2::text::xid8 and xact < $3::text::xid8)
+              or exists (select from events where user_id = asked.id and written_at >= $5
+                           and xact >= $2::text::xid8 and xact < $3::text::xid8)"#,
+        &users,
+        first.to_string(),
+        horizon.to_string(),
+        from,
+        since,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// A user's next events by id: those of transactions before `horizon`, and those that came with a backup, whose transactions
+/// have numbers that this Postgres has not come to.
+pub async fn list_restored(
+    connection: &mut PgConnection,
+    user: UserId,
+    horizon: i64,
+    filter: &Range,
+    at_most: i64,
+) -> sqlx::Result<Vec<Event>> {
+    let rows = sqlx::query_as!(
+        EventRow,
+        "select id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, request_id,
+                service_data
+         from events
+         where user_id = $1 and id > $2
+           and (xact < $3::text::xid8
+                or xact >= (select (oldest.xact::text::bigint + age(oldest.xact::xid))::text::xid8
+                            from (select pg_snapshot_xmin(pg_current_snapshot())) as oldest (xact)))
+           and ($4::text is null or coalesce(service, 'cloud-accounts') = $4) and status between $5 and $6
+         order by id limit $7",
+        user.0,
+        filter.after,
+        horizon.to_string(),
+        filter.service,
+        filter.least_status,
+        filter.greatest_status,
+        at_most,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// Everybody's events within a range, in this order, that pass its filter. There is no index for that: all of the range is read,
+/// which must not be much ([`find_crowd`]).
+pub async fn list_of_all(
+    connection: &mut PgConnection,
+    range: &Range,
+    order: Order,
+    at_most: i64,
+) -> sqlx::Result<Vec<Event>> {
+    let rows = match order {
+        Order::NewestFirst => {
+            select_events!(range, ["id > $1 and id < $2"], "desc", at_most).fetch_all(connection).await?
+        }
+        Order::OldestFirst => {
+            select_events!(range, ["id > $1 and id < $2"], "asc", at_most).fetch_all(connection).await?
+        }
+    };
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// How many events there are within a range, whatever its filter; counted up to `at_most`.
+pub async fn find_crowd(connection: &mut PgConnection, range: &Range, at_most: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (select from events where id > $1 and id < $2 limit $3) as crowd"#,
+        range.after,
+        range.before,
+        at_most,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+impl From<EventRow> for Event {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            user: row.user_id.map(UserId),
+            service: row.service.unwrap_or_else(|| REST.to_owned()),
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+            status: row.status.try_into().unwrap_or(0),
+            bytes_out: row.bytes_out.try_into().unwrap_or(0),
+            method: row.method,
+            path: row.path,
+            ip: row.ip.map(|network| network.ip()),
+            user_agent: row.user_agent.as_deref().map(agent::long),
+            request_id: row.request_id,
+            service_data: row.service_data,
         }
     }
 }

@@ -5,12 +5,14 @@
 //! the other one waits for the disk. The queue has a bound: when it is full, requests wait at the door.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -49,7 +51,7 @@ pub struct Writer {
     /// Taken from the queue, and not in a statement yet.
     gathered: Vec<Handover>,
     /// Statements on their way to the disk.
-    under_way: JoinSet<Batch>,
+    under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Batch> + Send>>>,
     /// How many there may be, and events of the one that began last.
     side_by_side: usize,
     last: usize,
@@ -93,7 +95,7 @@ impl Writer {
         let writer = Self {
             queue,
             gathered: Vec::new(),
-            under_way: JoinSet::new(),
+            under_way: FuturesUnordered::new(),
             side_by_side,
             last: 0,
             backlog: VecDeque::new(),
@@ -113,8 +115,8 @@ impl Writer {
             let mut is_due = false;
             tokio::select! {
                 biased;
-                Some(written) = self.under_way.join_next(), if !self.under_way.is_empty() => {
-                    let committed = self.settle(written.unwrap_or_default());
+                Some(batch) = self.under_way.next(), if !self.under_way.is_empty() => {
+                    let committed = self.settle(batch);
                     pause = if committed { Duration::ZERO } else { (pause * 2).clamp(RETRY_FIRST, RETRY_LATER) };
                 }
                 received = self.queue.recv_many(&mut self.gathered, room), if is_open && room > 0 => {
@@ -149,7 +151,7 @@ impl Writer {
         let overdue = self.backlog.drain(..overdue).collect();
         let batch = Batch { overdue, gathered: std::mem::take(&mut self.gathered), ..Batch::default() };
         self.last = waiting;
-        self.under_way.spawn(self.pen.clone().write(batch));
+        self.under_way.push(Box::pin(self.pen.clone().write(batch)));
     }
 
     /// Tells those who wait for a batch what became of it, and keeps what has to be tried again; answers whether the

@@ -1,13 +1,9 @@
 //! `GET /users/me/export`
 
-use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
-use http_body_util::channel::{Channel, Sender};
 use serde::Serialize;
-use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -16,16 +12,14 @@ use super::{Export, Holdings};
 use crate::app::App;
 use crate::client_keys::http::ClientKeyView;
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
-use crate::events::EventId;
-use crate::events::http::EventView;
-use crate::events::layer::Streamed;
+use crate::error::Result;
+use crate::events::http::{EventView, download};
+use crate::events::{Event, Filter, Order, Whose};
 use crate::http::extract::Caller;
 use crate::http::openapi::{Anywhere, NeedsAccount, TooManyRequests};
-use crate::ratelimit::Share;
 use crate::tokens::http::TokenView;
 use crate::users::http::ProfileView;
-use crate::users::{AccessLevel, BlockCause, UserId};
+use crate::users::{AccessLevel, BlockCause};
 use crate::verification::Purpose;
 
 /// The routes of this room.
@@ -206,64 +200,25 @@ impl ExportView {
 )]
 async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<Response> {
     let user = caller.user.id;
-    let place = export.begin(user)?;
+    let place = export.feed.place(user)?;
     let view = ExportView::new(export.gather(user).await?, caller.token_id);
     let whole = serde_json::to_string(&view).map_err(anyhow::Error::from)?;
     // The list of events is the last member, and empty: they follow where it was opened.
     let Some(head) = whole.strip_suffix("]}") else {
         return Err(anyhow::anyhow!("an export does not end with its events").into());
     };
-    let (sender, body) = Channel::<Bytes, axum::Error>::new(1);
-    // Its own event comes after this id, and is not a part of what it exports.
-    let end = export.end_of_events();
-    tokio::spawn(send(export, place, user, head.to_owned(), end, sender).in_current_span());
+    let mut is_first = true;
+    let write = move |events: Vec<Event>, piece: &mut Vec<u8>| {
+        for event in events {
+            if !std::mem::take(&mut is_first) {
+                piece.push(b',');
+            }
+            serde_json::to_writer(&mut *piece, &EventView::from(event)).map_err(anyhow::Error::from)?;
+        }
+        Ok(())
+    };
+    let walk = export.feed.walk(Whose::User(user), &Filter::default(), Order::OldestFirst, place);
     let headers =
         [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"bloq-account.json\"")];
-    // Compression asks once more after the end, which the channel itself does not bear.
-    let mut response = (headers, Body::new(body.fuse())).into_response();
-    response.extensions_mut().insert(Streamed);
-    Ok(response)
-}
-
-/// Writes the head, the events page by page, and the end; stops when nobody reads any more.
-async fn send(
-    export: Export,
-    _place: Share<UserId>,
-    user: UserId,
-    head: String,
-    end: EventId,
-    mut sender: Sender<Bytes, axum::Error>,
-) {
-    let (mut piece, mut last) = (head, EventId(Uuid::nil()));
-    loop {
-        let events = match export.next_events(user, last, end).await {
-            Ok(events) => events,
-            Err(error) => {
-                match &error {
-                    // The pulse tells of an outage.
-                    Error::Away(_) => {}
-                    Error::Internal(_) => tracing::error!(reason = error.reason(), "an export could not be finished"),
-                    _ => tracing::warn!(reason = error.reason(), "an export could not be finished"),
-                }
-                sender.abort(axum::Error::new(error));
-                return;
-            }
-        };
-        if events.is_empty() {
-            break;
-        }
-        for event in events {
-            let separator = if last.0.is_nil() { "" } else { "," };
-            last = EventId(event.id);
-            let event = serde_json::to_string(&EventView::from(event)).unwrap_or_else(|_| "null".into());
-            piece.push_str(separator);
-            piece.push_str(&event);
-        }
-        if sender.send_data(std::mem::take(&mut piece).into()).await.is_err() {
-            return;
-        }
-    }
-    piece.push_str("]}");
-    // Whoever is gone by now does not need the end.
-    let _ = sender.send_data(piece.into()).await;
+    Ok((headers, download(head.into(), walk, write, "]}")).into_response())
 }

@@ -1,14 +1,10 @@
 //! Gathers what the rooms hold.
 
-use std::time::Duration;
-
 use crate::client_keys::{ClientKey, ClientKeys, KeptCreation};
-use crate::db::pulse::Pulse;
-use crate::error::{Code, Error, Result};
-use crate::events::{Event, EventId, Events, Filter};
+use crate::error::{Code, Result};
+use crate::events::Feed;
 use crate::log_ins::{KnownPlace, LogIns};
 use crate::mail::{Mail, SentMail};
-use crate::ratelimit::{Share, Shares};
 use crate::tokens::{AccountToken, Tokens};
 use crate::users::{User, UserId, Users};
 use crate::verification::{Kept, Verification};
@@ -29,13 +25,7 @@ pub struct Export {
     /// Account tokens.
     pub tokens: Tokens,
     /// The events.
-    pub events: Events,
-    /// How many of one user may be under way.
-    pub places: Shares<UserId>,
-    /// Whether the database is there.
-    pub pulse: Pulse,
-    /// Longest time for one page of events.
-    pub patience: Duration,
+    pub feed: Feed,
 }
 
 /// All about a user but the events, of which there may be millions.
@@ -57,17 +47,6 @@ pub struct Holdings {
 }
 
 impl Export {
-    /// Exports of one user at once: one, and another try after a connection that was lost.
-    pub const AT_ONCE: usize = 2;
-
-    /// The place of an export, from its beginning to its end.
-    ///
-    /// # Errors
-    /// `TooManyRequests` when others of this user are under way.
-    pub fn begin(&self, user: UserId) -> Result<Share<UserId>> {
-        self.places.take(user)
-    }
-
     /// Everything but the events.
     pub async fn gather(&self, user: UserId) -> Result<Holdings> {
         let user = self.users.find(user).await?.ok_or(Code::TokenInvalid)?;
@@ -80,23 +59,5 @@ impl Export {
             mails: self.mail.list(user.id).await?,
             user,
         })
-    }
-
-    /// An id that no event has yet and later ones are greater than: where an export ends that begins now.
-    pub fn end_of_events(&self) -> EventId {
-        EventId(self.events.next_id())
-    }
-
-    /// The user's next events between these two, oldest first; none when there are no more. Asked for after the request was
-    /// answered, so the bounds of requests are here once more.
-    ///
-    /// # Errors
-    /// `DatabaseUnavailable` as soon as the database is known to be away, `Timeout` when it takes too long.
-    pub async fn next_events(&self, user: UserId, after: EventId, before: EventId) -> Result<Vec<Event>> {
-        let limit = Some(Events::GREATEST_LIMIT);
-        let filter = Filter { after: Some(after), before: Some(before), limit, ..Filter::default() };
-        let listing = tokio::time::timeout(self.patience, self.events.list(user, &filter));
-        let too_slow = Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) };
-        Ok(self.pulse.during(listing).await?.map_err(|_| too_slow)??.events)
     }
 }

@@ -43,7 +43,13 @@ impl Browsers {
         let cors = CorsLayer::new()
             .allow_origin(allowed)
             .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID, HeaderName::from_static("idempotency-key")])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                REQUEST_ID,
+                HeaderName::from_static("idempotency-key"),
+                HeaderName::from_static("last-event-id"),
+            ])
             .expose_headers([REQUEST_ID, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE])
             .max_age(MAX_AGE);
         Self { cors: (!origins.is_empty()).then_some(cors), is_https: config.server.public_url.starts_with("https://") }

@@ -32,12 +32,16 @@ impl<T: Serialize> IntoResponse for SecretJson<T> {
     }
 }
 
+type AtRest = And<And<SizeAbove, NotForContentType>, NotForContentType>;
+
 type Rule = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
 /// Layer: compresses what may be compressed.
-pub fn layer() -> CompressionLayer<And<And<SizeAbove, NotForContentType>, Rule>> {
+pub fn layer() -> CompressionLayer<And<AtRest, Rule>> {
     let holds_no_secret: Rule = |_, _, _, extensions| extensions.get::<HoldsSecret>().is_none();
-    let rule = SizeAbove::new(SMALLEST).and(NotForContentType::IMAGES).and(holds_no_secret);
+    // An event of a stream must not wait for those that fill a block.
+    let is_at_rest = SizeAbove::new(SMALLEST).and(NotForContentType::IMAGES).and(NotForContentType::SSE);
+    let rule = is_at_rest.and(holds_no_secret);
     // Lists of like things shrink to a small part at any level; the time is what differs.
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(rule)
 }

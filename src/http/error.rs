@@ -1,10 +1,8 @@
 //! The one table from [`Error`] to HTTP: status, headers, JSON body. Internal errors are logged here, once.
 
 use axum::Json;
-use axum::extract::Request;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -76,7 +74,7 @@ fn challenge(code: Code) -> Option<&'static str> {
     }
 }
 
-/// An error on its way out: the response carries it until [`render`] writes it down.
+/// An error on its way out: the response carries it until [`write_down`] is called.
 #[derive(Clone)]
 struct Failure {
     code: Code,
@@ -107,12 +105,6 @@ impl IntoResponse for Error {
         response.extensions_mut().insert(Failure { code, message, details });
         response
     }
-}
-
-/// Layer: gives every error its body, now that the id of the request is known.
-pub async fn render(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    write_down(next.run(request).await, &id)
 }
 
 /// Writes the body of a response that carries an error; leaves others alone.

@@ -1,5 +1,6 @@
 //! The REST door: merges the routers of the rooms and lists the layers, outermost first. No handler of a room is here.
 
+pub mod accept;
 pub mod browsers;
 pub mod client_ip;
 pub mod compression;
@@ -11,26 +12,30 @@ pub mod openapi;
 pub mod query;
 pub mod request_id;
 
+pub mod around;
 mod body;
 mod docs;
 mod probes;
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use self::probes::Stop;
+
+use self::around::{Around, Inner, Middleware};
 use self::browsers::Browsers;
 use self::metrics::Scraper;
 use self::request_id::RequestId;
@@ -70,16 +75,14 @@ pub fn router(app: App, connections: Connections, has_metrics: bool, stop: Cance
     let layers = ServiceBuilder::new()
         // Outside everything: counts and times what the client sees.
         .layer(metrics::Measure(app.metrics.clone()))
-        .layer(from_fn_with_state(app.host.clone(), greet))
+        .layer(Around(Greet(app.host.clone())))
         // On every answer, or a browser could not read the refusals.
         .layer(option_layer(app.host.browsers.cors()))
         // Outside all that may refuse, fail or give up: those are events, too.
-        .layer(from_fn_with_state(app.clone(), record))
+        .layer(Around(Record(app.clone())))
         // Inside the events, which count the bytes of bodies as they leave.
         .layer(compression::layer())
-        .layer(from_fn(error::render))
-        .layer(CatchPanicLayer::custom(on_panic))
-        .layer(from_fn_with_state(app.clone(), admit));
+        .layer(Around(Admit(app.clone())));
     router
         .merge(docs::router(&document))
         .fallback(async || Error::from(Code::NotFound))
@@ -91,11 +94,7 @@ pub fn router(app: App, connections: Connections, has_metrics: bool, stop: Cance
 
 /// The door of `server.metrics_listen`: metrics for everybody who reaches it, and nothing else.
 pub fn metrics_router(app: App, connections: Connections) -> Router {
-    let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(app.host.clone(), greet))
-        .layer(from_fn(error::render))
-        .layer(CatchPanicLayer::custom(on_panic))
-        .layer(from_fn_with_state(app.request_timeout, bound_time));
+    let layers = ServiceBuilder::new().layer(Around(Greet(app.host.clone()))).layer(Around(Bound(app.request_timeout)));
     metrics::open(Scraper::new(app, connections))
         .fallback(async || Error::from(Code::NotFound))
         .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
@@ -107,16 +106,10 @@ pub fn metrics_router(app: App, connections: Connections) -> Router {
 pub fn starting(browsers: &Browsers) -> Router {
     let host = Arc::new(Host { random: Random::default(), browsers: browsers.clone() });
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(host, greet))
+        .layer(Around(Greet(host)))
         .layer(option_layer(browsers.cors()))
-        .layer(from_fn(error::render));
+        .layer(Around(Bound(Duration::from_secs(1))));
     Router::new().merge(probes::live_router()).fallback(async || Error::Away(None)).layer(layers)
-}
-
-fn on_panic(payload: Box<dyn Any + Send>) -> Response {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    Error::Internal(anyhow::anyhow!("a handler panicked: {text}")).into_response()
 }
 
 /// What answers have of the server that gives them; cheap to clone.
@@ -130,46 +123,84 @@ pub struct Host {
 
 /// Names a request before anything else happens to it, so that all of it can be found in the log by that name, and tells
 /// browsers what they may do with the answer.
-async fn greet(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::of(&request, &host.random);
-    let span = tracing::info_span!("request", %id, method = %request.method());
-    request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).instrument(span).await;
-    host.browsers.guard(&mut response);
-    id.put_on(&mut response);
-    response
+#[derive(Clone)]
+struct Greet(Arc<Host>);
+
+impl Middleware for Greet {
+    async fn handle<S: Inner>(self, mut request: Request, inner: S) -> Response {
+        let id = RequestId::of(&request, &self.0.random);
+        let span = tracing::info_span!("request", %id, method = %request.method());
+        request.extensions_mut().insert(id.clone());
+        let mut response = inner.run(request).instrument(span).await;
+        self.0.browsers.guard(&mut response);
+        id.put_on(&mut response);
+        response
+    }
 }
 
 /// Makes an event of a request, when it is known who is asking.
-async fn record(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    app.trusted_proxies.find(&mut request);
-    compression::settle(request.headers_mut());
-    events::layer::record(app, request, next).await
+#[derive(Clone)]
+struct Record(App);
+
+impl Middleware for Record {
+    async fn handle<S: Inner>(self, mut request: Request, inner: S) -> Response {
+        self.0.trusted_proxies.find(&mut request);
+        compression::settle(request.headers_mut());
+        events::layer::record(self.0, request, inner).await
+    }
 }
 
 /// Lets a request through to its handler, within bounds: of time, of size, and of how often. Every request that is recorded
 /// needs the database, if only for its event.
-async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
-    let work = async {
-        client_ip::require(&request)?;
-        // With the request in hand, so that a refusal arrives and is not lost in a connection that is reset.
-        let request = body::read(request).await?;
-        ratelimit::layer::limit(&app.quotas, &request)?;
-        match request.extensions().get::<Draft>() {
-            Some(_) => app.pulse.during(next.run(request)).await,
-            None => Ok(next.run(request).await),
-        }
-    };
-    within(app.request_timeout, work).await
+#[derive(Clone)]
+struct Admit(App);
+
+impl Middleware for Admit {
+    async fn handle<S: Inner>(self, request: Request, inner: S) -> Response {
+        let Self(app) = self;
+        let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+        let work = async {
+            client_ip::require(&request)?;
+            // With the request in hand, so that a refusal arrives and is not lost in a connection that is reset.
+            let request = body::read(request).await?;
+            ratelimit::layer::limit(&app.quotas, &request)?;
+            match request.extensions().get::<Draft>() {
+                Some(_) => app.pulse.during(inner.run(request)).await,
+                None => Ok(inner.run(request).await),
+            }
+        };
+        finish(app.request_timeout, work, &id).await
+    }
 }
 
-async fn bound_time(State(longest): State<Duration>, request: Request, next: Next) -> Response {
-    within(longest, async { Ok(next.run(request).await) }).await
+/// Bounds the time of an answer.
+#[derive(Clone)]
+struct Bound(Duration);
+
+impl Middleware for Bound {
+    async fn handle<S: Inner>(self, request: Request, inner: S) -> Response {
+        let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+        finish(self.0, async { Ok(inner.run(request).await) }, &id).await
+    }
 }
 
-async fn within(longest: Duration, work: impl Future<Output = Result<Response>>) -> Response {
+/// Makes an answer of whatever `work` comes to, a panic and no end in time as well, and gives refusals their body.
+async fn finish(longest: Duration, work: impl Future<Output = Result<Response>>, id: &RequestId) -> Response {
+    // What a handler that panicked leaves behind is its own: services hold their locks for moments, and never in a broken state.
+    let work = tokio::time::timeout(longest, AssertUnwindSafe(work).catch_unwind());
     let too_late = Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) };
-    tokio::time::timeout(longest, work).await.unwrap_or(Err(too_late)).unwrap_or_else(IntoResponse::into_response)
+    let response = match work.await {
+        Ok(Ok(outcome)) => outcome.unwrap_or_else(IntoResponse::into_response),
+        Ok(Err(panic)) => panicked(&*panic).into_response(),
+        Err(_) => too_late.into_response(),
+    };
+    error::write_down(response, id)
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> Error {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    Error::Internal(anyhow::anyhow!("a handler panicked: {text}"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! | [`Throttle`]: failed log-ins | an account from one address, and an account alone | `users` |
 //! | [`Throttle`]: a password asked again with a live token | one user | `users` |
 //! | [`Shares`]: open connections | one client address | the listener, `server/accept.rs` |
-//! | [`Shares`]: exports under way | one user | `export` |
+//! | [`Shares`]: exports under way | one user | `events`, for itself and `export` |
+//! | [`Shares`]: streams of events | one user | `events` |
 //!
 //! It never sleeps: whoever asks too often is told when to come back (`TooManyRequests`).
 

@@ -49,6 +49,11 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         Ok(Share { shares: self.clone(), key })
     }
 
+    /// Who has a place.
+    pub fn holders(&self) -> Vec<K> {
+        self.taken().keys().cloned().collect()
+    }
+
     fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -34,6 +34,7 @@ fn the_routes_and_their_answers_are_these() {
         "DELETE /auth 204 400 401 403 413 500 503",
         "POST /auth 200 400 401 403 413 429 500 503",
         "POST /auth/token 200 400 401 403 413 415 429 500 503",
+        "GET /events 200 400 401 403 413 429 500 503",
         "GET /health/live 200 413",
         "GET /health/ready 200 413 500 503",
         "POST /users 201 400 413 415 429 500 503",
@@ -46,7 +47,8 @@ fn the_routes_and_their_answers_are_these() {
         "PATCH /users/me/client-keys/{id} 200 400 401 403 404 413 415 500 503",
         "DELETE /users/me/client-keys/{id}/tokens 204 400 401 403 404 413 500 503",
         "PUT /users/me/email 202 400 401 403 413 415 429 500 503",
-        "GET /users/me/events 200 400 401 403 413 500 503",
+        "GET /users/me/events 200 400 401 403 413 429 500 503",
+        "GET /users/me/events/stream 200 400 401 403 413 429 500 503",
         "GET /users/me/export 200 400 401 403 413 429 500 503",
         "PUT /users/me/password 200 400 401 403 413 415 429 500 503",
         "DELETE /users/me/tokens 204 400 401 403 413 500 503",
@@ -67,8 +69,9 @@ fn what_is_done_for_strangers_has_a_limit_and_says_so() {
     for (method, path, operation) in operations(&document()) {
         let limited = action_of(&method.parse().expect("a method"), &path).is_some();
         let says_so = operation["responses"].get("429").is_some();
-        // So many at once of a user (`Export::begin`).
-        let is_bounded_by_user = (method.as_str(), path.as_str()) == ("GET", "/users/me/export");
+        // So many at once of a user (`Feed::place`, `Live::follow`).
+        let bounded_by_user = ["/users/me/export", "/users/me/events", "/users/me/events/stream", "/events"];
+        let is_bounded_by_user = method == "GET" && bounded_by_user.contains(&path.as_str());
         assert_eq!(says_so, limited || is_bounded_by_user, "{method} {path}");
         if says_so {
             let header = &operation["responses"]["429"]["headers"]["Retry-After"];

@@ -2,6 +2,8 @@
 
 mod away;
 mod commit;
+mod everybody;
+mod exports;
 mod filters;
 mod outcome;
 mod owners;
@@ -11,3 +13,5 @@ mod recorded;
 mod retention;
 mod shape;
 mod size;
+mod sparse;
+mod stream;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::harness::{Answer, Person, TestApp};
 
-fn ids(page: &Value) -> Vec<String> {
+pub fn ids(page: &Value) -> Vec<String> {
     let events = page.as_array().expect("a bare array");
     events.iter().map(|event| event["id"].as_str().expect("an id").to_owned()).collect()
 }
@@ -14,7 +14,7 @@ async fn list(app: &TestApp, person: &Person, query: &str) -> Answer {
 }
 
 /// Where a relation of `Link` leads.
-fn link(answer: &Answer, relation: &str) -> Option<String> {
+pub fn link(answer: &Answer, relation: &str) -> Option<String> {
     let links = answer.header("link").split(", ");
     let found = links.filter_map(|link| link.split_once(&format!(">; rel=\"{relation}\"")));
     found.map(|(target, _)| target.trim_start_matches('<').to_owned()).next()

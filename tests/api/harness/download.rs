@@ -26,12 +26,18 @@ pub struct Download {
 impl Download {
     /// Asks for a path with a token, and reads the first bytes of the answer.
     pub async fn begin(address: SocketAddr, path: &str, token: &str) -> Self {
+        Self::begin_as(address, path, token, "*/*").await
+    }
+
+    /// The same in a form that the client chooses.
+    pub async fn begin_as(address: SocketAddr, path: &str, token: &str, accept: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         // What the client's side takes without being read is little.
         socket.set_recv_buffer_size(4096).expect("a size");
         let mut stream = socket.connect(address).await.expect("a connection");
-        let head =
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.expect("it is open");
         let mut heard = vec![0; 512];
         stream.read_exact(&mut heard).await.expect("an answer");

@@ -5,6 +5,7 @@ pub mod app;
 pub mod call;
 pub mod database;
 pub mod download;
+pub mod listener;
 pub mod mailbox;
 pub mod people;
 pub mod program;

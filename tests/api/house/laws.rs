@@ -84,10 +84,9 @@ pub fn time_and_chance(source: &Source) -> Vec<String> {
 }
 
 /// A task that the server lives on is watched: `Stop::watch` spawns it. Of the others one says good-bye to a mail server,
-/// one fills the body of an export, one begins a transaction, and one looks after Postgres, also for commands; a server
-/// watches its end.
+/// one begins a transaction, and one looks after Postgres, also for commands; a server watches its end.
 pub fn tasks_are_watched(source: &Source) -> Vec<String> {
-    let others = ["stop.rs", "mail/smtp.rs", "export/http.rs", "db/pool.rs", "db/embedded/mod.rs"];
+    let others = ["stop.rs", "mail/smtp.rs", "db/pool.rs", "db/embedded/mod.rs"];
     none_of(source, &["tokio::spawn", "task::spawn(", "JoinSet"], others.contains(&source.path.as_str()))
 }
 

@@ -208,7 +208,7 @@ async fn a_preflight_is_answered_at_the_door_and_is_no_event() {
         assert_eq!(answer.header("access-control-allow-methods"), "GET,HEAD,POST,PUT,PATCH,DELETE");
         assert_eq!(answer.header("access-control-max-age"), "600");
         let allowed = answer.header("access-control-allow-headers");
-        for name in ["authorization", "content-type", "idempotency-key", "x-request-id"] {
+        for name in ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id"] {
             assert!(allowed.contains(name), "{name} in {allowed}");
         }
     }

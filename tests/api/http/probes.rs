@@ -53,6 +53,8 @@ async fn head_says_on_every_route_what_get_says_and_sends_nothing() {
     let routes =
         document["paths"].as_object().expect("paths").iter().filter(|(_, methods)| methods.get("get").is_some());
     let mut paths: Vec<String> = routes.map(|(path, _)| path.replace(['{', '}'], "")).collect();
+    // What has no end cannot be read to it; the tests of the stream ask for its head.
+    paths.retain(|path| path != "/users/me/events/stream");
     assert!(paths.len() >= 7, "{paths:?}");
     paths.extend(["/openapi.json", "/docs", "/docs/", "/docs/swagger-ui.css", "/nowhere", "/auth"].map(str::to_owned));
     for path in paths {

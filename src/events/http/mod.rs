@@ -1,6 +1,9 @@
-//! `GET /users/me/events`
+//! `GET /users/me/events`, `GET /users/me/events/stream` and `GET /events`
 
-use axum::Json;
+mod download;
+mod form;
+mod stream;
+
 use axum::extract::{RawQuery, State};
 use axum::http::header::LINK;
 use axum::http::{HeaderMap, HeaderValue};
@@ -11,17 +14,25 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Event, EventId, Events, Filter, Page, StatusFilter};
+use super::{Event, EventId, Feed, Filter, Order, Page, StatusFilter, Whose};
 use crate::app::App;
+use crate::auth;
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::http::extract::Caller;
-use crate::http::openapi::{Anywhere, BadRequest, NeedsAccount};
+use crate::http::openapi::{Anywhere, BadRequest, NeedsAccount, TooManyRequests};
 use crate::http::query::Query;
+use crate::users::UserId;
+use form::Form;
+
+pub use download::download;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_events))
+    OpenApiRouter::new()
+        .routes(routes!(list_events))
+        .routes(routes!(list_all_events))
+        .routes(routes!(stream::follow_events))
 }
 
 /// An event as the wire shows it (bloq-accounts.md 3.11).
@@ -104,13 +115,19 @@ impl From<Event> for EventView {
 /// The events of the caller
 ///
 /// Every request made with a token of the user or about the user, also a refused one. The newest 100, oldest first.
-/// `Link` leads to older (`rel="prev"`) and newer (`rel="next"`) events where there are some.
+/// `Link` leads to older (`rel="prev"`) and newer (`rel="next"`) events. A page looks at no more than 20,000 events, so it may
+/// hold few that pass a filter, or none: whoever follows its links finds all of them.
+///
+/// With `Accept: application/x-ndjson` or `text/csv` and without `limit`, all that pass the filters are written while they are
+/// read. An answer that cannot be finished has its connection broken off: ask again. Two may be under way at once. In a table
+/// every cell is quoted, and one that a spreadsheet would take for a formula begins with an apostrophe. Whoever takes none of
+/// the three forms gets JSON.
 #[utoipa::path(
     get,
     path = "/users/me/events",
     tag = "Events",
     params(
-        ("limit" = Option<u16>, Query, description = "How many, 1 to 1000; 100 if not given", minimum = 1, maximum = 1000),
+        ("limit" = Option<u16>, Query, description = "How many, 1 to 1000; if not given 100, or all that are not JSON", minimum = 1, maximum = 1000),
         ("before" = Option<String>, Query, description = "Only events older than this event id"),
         ("after" = Option<String>, Query, description = "Only events newer than this event id, the next ones first"),
         ("since" = Option<String>, Query, description = "Only events from this instant on (RFC 3339)"),
@@ -120,20 +137,103 @@ impl From<Event> for EventView {
         ("order" = Option<String>, Query, description = "asc (oldest first, if not given) or desc"),
     ),
     responses(
-        Anywhere,
-        (status = 200, description = "The events", body = Vec<EventView>,
+        Anywhere, TooManyRequests,
+        (status = 200, description = "The events",
+         content(
+             (Vec<EventView> = "application/json"),
+             (String = "application/x-ndjson", example = "{\"id\":\"event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4\", …}"),
+             (String = "text/csv", example = "\"id\",\"createdAt\",\"service\", …"),
+         ),
          headers(("Link" = String, description = "RFC 8288: rel=\"prev\" to older, rel=\"next\" to newer events"))),
         BadRequest, NeedsAccount,
     ),
     security(("account" = [])),
 )]
 async fn list_events(
-    State(events): State<Events>,
+    State(feed): State<Feed>,
     Caller(caller): Caller,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let mut query = Query::parse(query.as_deref());
-    let filter = Filter {
+    let whose = Whose::User(caller.user.id);
+    answer(&feed, &caller, |_| Some(whose), "/users/me/events", &headers, query.as_deref()).await
+}
+
+/// The events of everybody
+///
+/// For administrators, also those who may only read: as `GET /users/me/events`, with those of all users and of nobody
+/// (`"user": null`), or of one `user`.
+#[utoipa::path(
+    get,
+    path = "/events",
+    tag = "Events",
+    params(
+        ("user" = Option<String>, Query, description = "Only events of this user, user-<uuid>"),
+        ("limit" = Option<u16>, Query, description = "How many, 1 to 1000; if not given 100, or all that are not JSON", minimum = 1, maximum = 1000),
+        ("before" = Option<String>, Query, description = "Only events older than this event id"),
+        ("after" = Option<String>, Query, description = "Only events newer than this event id, the next ones first"),
+        ("since" = Option<String>, Query, description = "Only events from this instant on (RFC 3339)"),
+        ("until" = Option<String>, Query, description = "Only events before this instant (RFC 3339)"),
+        ("service" = Option<String>, Query, description = "Only events of this service, such as cloud-accounts"),
+        ("status" = Option<String>, Query, description = "Only events with this status (404) or class of statuses (4xx)"),
+        ("order" = Option<String>, Query, description = "asc (oldest first, if not given) or desc"),
+    ),
+    responses(
+        Anywhere, TooManyRequests,
+        (status = 200, description = "The events",
+         content(
+             (Vec<EventView> = "application/json"),
+             (String = "application/x-ndjson", example = "{\"id\":\"event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4\", …}"),
+             (String = "text/csv", example = "\"id\",\"createdAt\",\"service\", …"),
+         ),
+         headers(("Link" = String, description = "RFC 8288: rel=\"prev\" to older, rel=\"next\" to newer events"))),
+        BadRequest, NeedsAccount,
+    ),
+    security(("account" = [])),
+)]
+async fn list_all_events(
+    State(feed): State<Feed>,
+    Caller(caller): Caller,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    if !caller.user.is_admin() {
+        return Err(Code::Forbidden.into());
+    }
+    let whose = |query: &mut Query| query.take("user", user).map(Whose::User);
+    answer(&feed, &caller, whose, "/events", &headers, query.as_deref()).await
+}
+
+/// A page, or all events, in the form that the client would have. `whose` reads what the query says about that; everybody's, if
+/// it says nothing.
+async fn answer(
+    feed: &Feed,
+    caller: &auth::Caller,
+    whose: impl FnOnce(&mut Query) -> Option<Whose>,
+    path: &str,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Response> {
+    let mut query = Query::parse(query);
+    let whose = whose(&mut query).unwrap_or(Whose::Everybody);
+    let (filter, order) = (filter(&mut query), query.take("order", order).unwrap_or(Order::OldestFirst));
+    let kept = query.finish()?;
+
+    let form = Form::wanted(headers);
+    if form != Form::Json && filter.limit.is_none() {
+        return form.all(feed.walk(whose, &filter, order, feed.place(caller.user.id)?));
+    }
+    let mut page = feed.list(whose, &filter).await?;
+    let links = links(&page, path, &kept);
+    if order == Order::NewestFirst {
+        page.events.reverse();
+    }
+    Ok((links, form.page(page.events)?).into_response())
+}
+
+/// The parameters that say which events.
+fn filter(query: &mut Query) -> Filter {
+    Filter {
         limit: query.take("limit", limit),
         before: query.take("before", event_id),
         after: query.take("after", event_id),
@@ -141,45 +241,35 @@ async fn list_events(
         until: query.take("until", instant),
         service: query.take("service", service),
         status: query.take("status", status),
-    };
-    let is_descending = query.take("order", order).unwrap_or(false);
-    let kept = query.finish()?;
-
-    let page = events.list(caller.user.id, &filter).await?;
-    let links = links(&page, &kept);
-    let mut views: Vec<EventView> = page.events.into_iter().map(EventView::from).collect();
-    if is_descending {
-        views.reverse();
     }
-    Ok((links, Json(views)).into_response())
 }
 
 /// `Link` to the neighbours of a page: the same query with another cursor.
-fn links(page: &Page, query: &[(String, String)]) -> HeaderMap {
-    let with_cursor = |cursor: &str, event: &Event| {
+fn links(page: &Page, path: &str, query: &[(String, String)]) -> HeaderMap {
+    let link = |relation: &str, cursor: &str, id: EventId| {
         let rest = query.iter().filter(|(name, _)| name != "before" && name != "after");
         let mut pairs = form_urlencoded::Serializer::new(String::new());
-        pairs.extend_pairs(rest).append_pair(cursor, &EventId(event.id).to_string());
-        format!("</users/me/events?{}>", pairs.finish())
+        pairs.extend_pairs(rest).append_pair(cursor, &id.to_string());
+        format!("<{path}?{}>; rel=\"{relation}\"", pairs.finish())
     };
-    let mut links = Vec::new();
-    if let Some(oldest) = page.events.first().filter(|_| page.has_older) {
-        links.push(format!("{}; rel=\"prev\"", with_cursor("before", oldest)));
-    }
-    if let Some(newest) = page.events.last().filter(|_| page.has_newer) {
-        links.push(format!("{}; rel=\"next\"", with_cursor("after", newest)));
-    }
+    let older = page.older.map(|id| link("prev", "before", id));
+    let newer = page.newer.map(|id| link("next", "after", id));
+    let links: Vec<String> = older.into_iter().chain(newer).collect();
     let value = HeaderValue::try_from(links.join(", ")).ok().filter(|value| !value.is_empty());
     value.into_iter().map(|value| (LINK, value)).collect()
 }
 
 fn limit(text: &str) -> Result<u16, String> {
-    let allowed = 1..=Events::GREATEST_LIMIT;
+    let allowed = 1..=Feed::GREATEST_LIMIT;
     text.parse().ok().filter(|limit| allowed.contains(limit)).ok_or_else(|| "must be a number from 1 to 1000".into())
 }
 
 fn event_id(text: &str) -> Result<EventId, String> {
     text.parse().map_err(|()| "must be an event id such as event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4".into())
+}
+
+fn user(text: &str) -> Result<UserId, String> {
+    text.parse().map_err(|()| "must be a user id such as user-0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11".into())
 }
 
 fn instant(text: &str) -> Result<DateTime<Utc>, String> {
@@ -203,10 +293,10 @@ fn status(text: &str) -> Result<StatusFilter, String> {
     parsed.ok_or_else(|| "must be a status such as 404, or a class such as 4xx".into())
 }
 
-fn order(text: &str) -> Result<bool, String> {
+fn order(text: &str) -> Result<Order, String> {
     match text {
-        "asc" => Ok(false),
-        "desc" => Ok(true),
+        "asc" => Ok(Order::OldestFirst),
+        "desc" => Ok(Order::NewestFirst),
         _ => Err("must be asc or desc".into()),
     }
 }
