@@ -14,10 +14,14 @@ alter table events
 create index events_written_at_idx on events (user_id, xact, id) where written_at is not null;
 
 -- The ids of events that are written about their instant by the statement that asks: from three seconds before to one after.
--- The transaction has its number before the clock is read, so that it began no later than what this says.
-create function events_of_now(out first uuid, out last uuid) language sql volatile as $$
-    select case when pg_current_xact_id() is not null then
-            encode(int8send((extract(epoch from clock_timestamp()) * 1000 - 3000)::bigint << 16) || int8send(0), 'hex')::uuid
-        end,
-        encode(int8send((extract(epoch from statement_timestamp()) * 1000 + 1000)::bigint << 16) || int8send(0), 'hex')::uuid
+-- The transaction has its number before the clock is read, so that it began no later than what this says. Not a function in
+-- SQL, whose text would be planned again for each statement.
+create function events_of_now(out first uuid, out last uuid) language plpgsql volatile as $$
+begin
+    perform pg_current_xact_id();
+    first := encode(
+        int8send((extract(epoch from clock_timestamp()) * 1000 - 3000)::bigint << 16) || int8send(0), 'hex')::uuid;
+    last := encode(
+        int8send((extract(epoch from statement_timestamp()) * 1000 + 1000)::bigint << 16) || int8send(0), 'hex')::uuid;
+end
 $$;

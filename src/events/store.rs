@@ -30,17 +30,17 @@ macro_rules! insert_events {
                           claimed is null or claimed = users.version as is_current
                    from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
                                $7::bigint[], $8::text[], $9::text[], $10::inet[], $11::text[], $12::text[], $13::jsonb[],
-                               $14::bigint[])
+                               $14::uuid[], $15::bigint[])
                         as event (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
-                                  user_agent, request_id, service_data, claimed)
+                                  user_agent, request_id, service_data, request_uuid, claimed)
                    left join users on users.id = event.user_id
                ), written as (
                    insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip,
-                                       user_agent, request_id, service_data, written_at)
+                                       user_agent, request_id, service_data, request_uuid, written_at)
                    select id, user_id, service, started_at, ended_at, status, bytes_out, method,
                           case when is_known then path else path_without_names(path) end, case when is_known then ip end,
                           case when is_known then user_agent end, case when is_known then request_id else '-' end,
-                          case when is_known then service_data end,
+                          case when is_known then service_data end, case when is_known then request_uuid end,
                           case when id not between present.first and present.last then statement_timestamp() end
                    from event cross join events_of_now() as present where is_current "#
                 + $on_conflict
@@ -58,8 +58,9 @@ macro_rules! insert_events {
             &column(claims, |event| event.path.as_str()) as &[&str],
             &column(claims, |event| event.ip.map(IpNetwork::from)) as &[Option<IpNetwork>],
             &column(claims, |event| event.user_agent.as_deref().map(agent::short)) as &[Option<Cow<'_, str>>],
-            &column(claims, |event| event.request_id.as_str()) as &[&str],
+            &column(claims, |event| own_name(event).is_none().then_some(event.request_id.as_str())) as &[Option<&str>],
             &column(claims, |event| event.service_data.as_ref()) as &[Option<&Value>],
+            &column(claims, own_name) as &[Option<Uuid>],
             &versions as &[Option<i64>],
         )
         .fetch_all($connection)
@@ -70,6 +71,13 @@ macro_rules! insert_events {
 /// Columns, not rows: one statement of fixed text takes any number of them.
 fn column<'a, T>(claims: &'a [Claim], value: impl Fn(&'a Event) -> T) -> Vec<T> {
     claims.iter().map(|claim| value(&claim.event)).collect()
+}
+
+/// The id of a request that is a UUID, as those are which we give (`migrations/0026_events_request_uuid.sql`).
+fn own_name(event: &Event) -> Option<Uuid> {
+    let text = event.request_id.as_str();
+    let is_canonical = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    Uuid::try_parse(text).ok().filter(|_| is_canonical)
 }
 
 /// Inserts many events in one statement, but those that claim a version which the row of their user does not have: their ids
@@ -139,9 +147,9 @@ macro_rules! select_events {
     ($range:expr, [$($looked_at:tt)+], $order:tt, $at_most:expr $(, $more:expr)*) => {
         sqlx::query_as!(
             EventRow,
-            "select id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent,
-                    request_id, service_data
-             from (select * from events where " + $($looked_at)+ + ") as looked_at
+            r#"select id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent,
+                      coalesce(request_uuid::text, request_id) as "request_id!", service_data
+             from (select * from events where "# + $($looked_at)+ + ") as looked_at
              where ($3::text is null or coalesce(service, 'cloud-accounts') = $3) and status between $4 and $5
              order by id " + $order + " limit $6",
             $range.after,
@@ -330,7 +338,7 @@ pub async fn list_stretch(
     let rows = sqlx::query!(
         r#"select id as "id!", user_id, service, started_at as "started_at!", ended_at as "ended_at!",
                   status as "status!", bytes_out as "bytes_out!", method as "method!", path as "path!", ip, user_agent,
-                  request_id as "request_id!", service_data, xact::text::bigint as "xact!", written_at
+                  coalesce(request_uuid::text, request_id) as "request_id!", service_data, xact::text::bigint as "xact!", written_at
            from (
                (select * from events
                 where user_id = $1 and id between $5 and $6 and written_at is null
@@ -422,15 +430,15 @@ pub async fn list_restored(
 ) -> sqlx::Result<Vec<Event>> {
     let rows = sqlx::query_as!(
         EventRow,
-        "select id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, request_id,
-                service_data
+        r#"select id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent,
+                  coalesce(request_uuid::text, request_id) as "request_id!", service_data
          from events
          where user_id = $1 and id > $2
            and (xact < $3::text::xid8
                 or xact >= (select (oldest.xact::text::bigint + age(oldest.xact::xid))::text::xid8
                             from (select pg_snapshot_xmin(pg_current_snapshot())) as oldest (xact)))
            and ($4::text is null or coalesce(service, 'cloud-accounts') = $4) and status between $5 and $6
-         order by id limit $7",
+         order by id limit $7"#,
         user.0,
         filter.after,
         horizon.to_string(),
@@ -564,7 +572,7 @@ pub async fn update_forgotten(
         r#"with batch as (
                select id from events where user_id = $1 and id > $2 order by id limit $3
            ), cleared as (
-               update events set ip = null, user_agent = null, service_data = null, request_id = '-',
+               update events set ip = null, user_agent = null, service_data = null, request_uuid = null, request_id = '-',
                    path = path_without_names(path)
                from batch where events.user_id = $1 and events.id = batch.id
            )

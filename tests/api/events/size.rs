@@ -9,10 +9,11 @@ const CHROME: &str =
 
 /// Two rows as the server wrote them, again and again under other ids: two hundred users, each request of another one.
 const MANY: &str = "
-    insert into events
+    insert into events (id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, request_uuid,
+        service_data)
     select (lpad(to_hex(1772600000000 + number * 40000), 12, '0') || '7' || substr(chance, 2, 3) || '8' || substr(chance, 5, 15))::uuid,
         ('00000000-0000-4000-8000-' || substr(md5((hashtext(chance) % 200)::text), 1, 12))::uuid,
-        service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, gen_random_uuid()::text, service_data
+        service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent, gen_random_uuid(), service_data
     from generate_series(1, 20000) as number, md5(number::text) as chance,
         lateral (select * from written order by written.id offset number % 2 limit 1) as written";
 

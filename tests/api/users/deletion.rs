@@ -59,7 +59,7 @@ async fn the_events_stay_and_the_person_goes_from_them() {
     app.erase().await;
     assert_eq!(app.count(rows).await, before, "nothing is deleted");
     let telling = "select count(*) from events
-                   where user_id <> (select id from users) and (ip is not null or user_agent is not null or request_id <> '-' or path ~* 'ada')";
+                   where user_id <> (select id from users) and (ip is not null or user_agent is not null or request_uuid is not null or request_id <> '-' or path ~* 'ada')";
     assert_eq!(app.count(telling).await, 0);
     let kept = app
         .text(
@@ -89,7 +89,7 @@ async fn later_requests_with_a_dead_persons_token_leave_no_trace_of_the_person()
     app.me(&ada.token).await.refused(401, "TokenInvalid");
     app.advance(TimeDelta::days(100));
     app.me(&ada.token).await.refused(401, "TokenExpired");
-    let telling = "select count(*) from events where user_id is not null and (ip is not null or user_agent is not null or request_id <> '-')";
+    let telling = "select count(*) from events where user_id is not null and (ip is not null or user_agent is not null or request_uuid is not null or request_id <> '-')";
     assert_eq!(app.count(telling).await, 0);
     assert_eq!(app.count("select count(*) from events where user_id is not null and status = 401").await, 2);
 }
