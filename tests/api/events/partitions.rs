@@ -10,11 +10,13 @@ use crate::harness::{Answer, TestApp};
 
 /// The partition that the row of an answer lies in.
 async fn partition_of(app: &TestApp, answer: &Answer) -> String {
-    sqlx::query_scalar("select tableoid::regclass::text from events where request_id = $1")
-        .bind(answer.header("x-request-id"))
-        .fetch_one(&app.pool())
-        .await
-        .expect("one row")
+    sqlx::query_scalar(
+        "select tableoid::regclass::text from events where coalesce(request_uuid::text, request_id) = $1",
+    )
+    .bind(answer.header("x-request-id"))
+    .fetch_one(&app.pool())
+    .await
+    .expect("one row")
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use super::program::until;
 impl TestApp {
     /// All rows of this request, whoever owns them.
     pub async fn rows_of(&self, request_id: &str) -> Vec<Value> {
-        let query = "select row_to_json(events) from events where request_id = $1 order by id";
+        let query =
+            "select to_jsonb(events) || jsonb_build_object('request_id', coalesce(request_uuid::text, request_id))
+                     from events where coalesce(request_uuid::text, request_id) = $1 order by id";
         let rows = sqlx::query_scalar(query).bind(request_id).fetch_all(&self.pool()).await;
         rows.expect("the query of the test")
     }
