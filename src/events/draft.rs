@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
+use crate::ratelimit::Action;
 use crate::users::{User, UserId};
 
 /// Hung on the request by the outermost layer and filled by whoever learns something; cheap to clone, one per request.
@@ -16,6 +17,7 @@ pub struct Draft(Arc<Mutex<Facts>>);
 struct Facts {
     user: Option<UserId>,
     pattern: Option<String>,
+    action: Option<Action>,
     service_data: Map<String, Value>,
     may_remember: bool,
     version: Option<i64>,
@@ -49,9 +51,10 @@ impl Draft {
         }
     }
 
-    /// Notes the route's pattern, such as `/users/{userId}/token/{token}`.
-    pub fn matches(&self, pattern: &str) {
-        self.facts().pattern = Some(pattern.to_owned());
+    /// Notes the route's pattern, such as `/users/{userId}/token/{token}`, and what its requests count as.
+    pub fn matches(&self, pattern: &str, action: Option<Action>) {
+        let mut facts = self.facts();
+        (facts.pattern, facts.action) = (Some(pattern.to_owned()), action);
     }
 
     /// Adds a fact to `serviceData`. Never a secret: events are kept for long.
@@ -67,8 +70,8 @@ impl Draft {
     /// Forgets what was noted, because the request is answered once more, without memory. Answers its body.
     pub(super) fn start_over(&self) -> Vec<u8> {
         let mut facts = self.facts();
-        let (pattern, body) = (facts.pattern.take(), std::mem::take(&mut facts.body));
-        *facts = Facts { pattern, ..Facts::default() };
+        let Facts { pattern, action, body, .. } = std::mem::take(&mut *facts);
+        *facts = Facts { pattern, action, ..Facts::default() };
         body
     }
 
@@ -83,6 +86,10 @@ impl Draft {
 
     pub(super) fn pattern(&self) -> Option<String> {
         self.facts().pattern.clone()
+    }
+
+    pub(super) fn action(&self) -> Option<Action> {
+        self.facts().action
     }
 
     pub(super) fn service_data(&self) -> Option<Value> {

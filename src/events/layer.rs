@@ -23,6 +23,7 @@ use crate::http::client_ip::ClientIp;
 use crate::http::error::{code_of, write_down};
 use crate::http::extract::{agent, credentials_in, cut};
 use crate::http::request_id::RequestId;
+use crate::ratelimit::layer::action_of;
 use crate::secret::PlainSecret;
 use crate::users::UserId;
 
@@ -39,7 +40,7 @@ pub async fn record<S: Inner>(app: App, mut request: Request, inner: S) -> Respo
     }
     let draft = Draft::default();
     if let Some(pattern) = request.extensions().get::<MatchedPath>() {
-        draft.matches(pattern.as_str());
+        draft.matches(pattern.as_str(), action_of(request.method(), pattern.as_str()));
     }
     request.extensions_mut().insert(draft.clone());
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
@@ -152,6 +153,8 @@ pub struct Streamed;
 /// asks for the bytes of an answer to HEAD, so they are never made.
 async fn stream(response: Response, mut pending: Pending) -> Result<Response, (NotCommitted, Pending)> {
     pending.answer(response.status().as_u16(), 0);
+    // Now, because it is written twice.
+    pending.name();
     let (events, event) = (pending.events.clone(), pending.event.clone());
     pending.commit().await?;
     Ok(response.map(|body| Body::new(Counted { body, bytes: 0, events, event })))
@@ -243,26 +246,26 @@ impl Pending {
         }
     }
 
-    /// Fills in what was learned under way. The id is made the first time, and stays: a repetition writes the same row.
+    /// Gives the event its id; whatever is written later is the same row.
+    fn name(&mut self) {
+        if let Some(event) = self.event.as_mut().map(Arc::make_mut) {
+            event.id = self.events.next_id();
+        }
+    }
+
+    /// Fills in what was learned under way.
     fn complete(&mut self) {
         let Some(event) = self.event.as_mut().map(Arc::make_mut) else { return };
         event.user = self.draft.user();
         event.service_data = self.draft.service_data();
         event.ended_at = self.events.now();
-        if event.id.is_nil() {
-            event.id = self.events.next_id();
-        }
     }
 
     /// Waits until the event is committed; gives it back when it is not, or that is not known.
     async fn commit(mut self) -> Result<(), (NotCommitted, Self)> {
-        let told = self.event.clone();
-        match self.events.clone().commit(&mut self.event, self.draft.version()).await {
+        match self.events.clone().commit(&mut self.event, &self.draft).await {
             Ok(()) => Ok(()),
-            Err(why) => {
-                self.event = told;
-                Err((why, self))
-            }
+            Err(why) => Err((why, self)),
         }
     }
 }
@@ -273,7 +276,7 @@ impl Drop for Pending {
             self.complete();
         }
         if let Some(event) = self.event.take() {
-            self.events.hand_over(event);
+            self.events.leave(event, &self.draft);
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod http;
 pub mod layer;
 
 mod agent;
+mod crowd;
 mod disk;
 mod draft;
 mod eraser;

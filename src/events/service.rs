@@ -8,10 +8,11 @@ use sqlx::PgConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::Event;
+use super::crowd::{Crowds, Row};
 use super::store;
 use super::trouble::Trouble;
 use super::writer::{Fate, Handover, Writer};
+use super::{Draft, Event};
 use crate::clock::Clock;
 use crate::config::{self, Retention};
 use crate::db::Pool;
@@ -26,6 +27,7 @@ use crate::users::UserId;
 pub struct Events {
     pub(super) pool: Pool,
     queue: mpsc::Sender<Handover>,
+    crowds: Crowds,
     deadline: Duration,
     pub(super) clock: Clock,
     random: Random,
@@ -58,7 +60,8 @@ impl Events {
         let trouble = Trouble::none(metrics.clone());
         let (writer, queue) = Writer::new(writer_pool, pulse, config, trouble.clone(), metrics);
         let (deadline, retention) = (Duration::from_millis(config.commit_deadline_ms), config.retention);
-        (Self { pool, queue, deadline, clock, random, forgotten: Arc::default(), trouble, retention }, writer)
+        let crowds = Crowds::default();
+        (Self { pool, queue, crowds, deadline, clock, random, forgotten: Arc::default(), trouble, retention }, writer)
     }
 
     /// Events that wait for the writer, and how many may.
@@ -82,35 +85,67 @@ impl Events {
         self.random.uuid_v7(self.clock.now())
     }
 
-    /// Commits an event, sharing the commit with all that wait at the same time; if it claims a version, only while the row
-    /// of its user has it.
+    /// Commits an event, sharing the commit with all that wait at the same time; if its answer rests on what is remembered of
+    /// its user, only while the user's row is still the same. An event without an id is written for the first time: it gets
+    /// one, or becomes a part of a crowd's row.
     ///
     /// # Errors
     /// `Outdated` when the user's row has changed. `Unknown` when it is not known to be committed within
     /// `events.commit_deadline_ms`: it may still come to be; a later [`Events::hand_over`] of the same id has the last word.
-    pub async fn commit(&self, event: &mut Option<Arc<Event>>, version: Option<i64>) -> Result<(), NotCommitted> {
+    /// Then the event is given back.
+    pub async fn commit(&self, event: &mut Option<Arc<Event>>, draft: &Draft) -> Result<(), NotCommitted> {
+        let version = draft.version();
+        if version.is_some() && event.as_ref().is_some_and(|event| self.crowds.concern(event, draft)) {
+            // The row of a crowd stands for many: it cannot depend on what one of them rests on.
+            return Err(NotCommitted::Outdated);
+        }
+        let mut entry = None;
         let wait = async {
             let place = self.queue.reserve().await.map_err(|_| NotCommitted::Unknown)?;
             // Taken only now: until there is a place, the event stays with the caller, who may be dropped any time.
-            let event = event.take().ok_or(NotCommitted::Unknown)?;
+            let told = event.take().ok_or(NotCommitted::Unknown)?;
+            let Entry { word, row, .. } = entry.insert(self.enter(told, draft));
             let (done, fate) = oneshot::channel();
-            place.send(Handover { event, version, done: Some(done) });
+            place.send(Handover { event: word.clone(), version, is_new: row.is_none(), done: Some(done) });
             match fate.await {
                 Ok(Fate::Committed) => Ok(()),
                 Ok(Fate::Outdated) => Err(NotCommitted::Outdated),
                 Ok(Fate::Unknown) | Err(_) => Err(NotCommitted::Unknown),
             }
         };
-        tokio::time::timeout(self.deadline, wait).await.unwrap_or(Err(NotCommitted::Unknown))
+        let outcome = tokio::time::timeout(self.deadline, wait).await.unwrap_or(Err(NotCommitted::Unknown));
+        if let (Err(_), Some(Entry { told, row, .. })) = (&outcome, entry) {
+            if let Some(row) = row {
+                self.hand_over(row.take_back(&told));
+            }
+            *event = Some(told);
+        }
+        outcome
     }
 
-    /// Hands an event over without waiting for its commit: of a client that is gone, or of a 503 that tells of a
-    /// missing database.
+    /// Hands an event over for the first time without waiting for its commit: of a client that is gone, or of a 503 that
+    /// tells of a missing database.
+    pub fn leave(&self, event: Arc<Event>, draft: &Draft) {
+        self.hand_over(self.enter(event, draft).word);
+    }
+
+    /// Hands an event over, which has an id, without waiting for its commit: the last word about it.
     pub fn hand_over(&self, event: Arc<Event>) {
-        if self.queue.try_send(Handover { event, version: None, done: None }).is_err() {
+        if self.queue.try_send(Handover { event, version: None, is_new: false, done: None }).is_err() {
             // Full, or closed because the server stops.
             self.trouble.drop_one();
         }
+    }
+
+    fn enter(&self, mut told: Arc<Event>, draft: &Draft) -> Entry {
+        if told.id.is_nil() {
+            let id = self.next_id();
+            if let Some((row, word)) = self.crowds.take_in(&told, draft, id) {
+                return Entry { word, told, row: Some(row) };
+            }
+            Arc::make_mut(&mut told).id = id;
+        }
+        Entry { word: told.clone(), told, row: None }
     }
 
     /// Whether events cannot be written although the database is there: then no answer but a refusal can leave.
@@ -128,4 +163,13 @@ impl Events {
         }
         Ok(())
     }
+}
+
+/// How an event enters the table.
+struct Entry {
+    /// What is written.
+    word: Arc<Event>,
+    /// The event itself. One that is a part of a row has no id.
+    told: Arc<Event>,
+    row: Option<Row>,
 }

@@ -92,13 +92,15 @@ pub async fn insert_batch(connection: &mut PgConnection, claims: &[Claim]) -> sq
 
 /// The same for events of which some may be there already (their commit was not known, or there is more to say). Such a row is
 /// brought to what the client was told: by the later word, also when a connection that froze executes the earlier one last.
-/// No id may occur twice in `claims`.
+/// No id may occur twice in `claims`. In the order of ids, so that two statements with the same rows wait for one another and
+/// not each for the other.
 pub async fn insert_again(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<Vec<Uuid>> {
     insert_events!(
         connection,
         claims,
-        "on conflict (user_id, id) do update
-         set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out
+        "order by id on conflict (user_id, id) do update
+         set ended_at = excluded.ended_at, status = excluded.status, bytes_out = excluded.bytes_out,
+             service_data = excluded.service_data
          where events.ended_at <= excluded.ended_at"
     )
 }

@@ -4,7 +4,8 @@
 //! thousand requests share one. When as many wait as are under way, they go on their way too: one statement computes while
 //! the other one waits for the disk. The queue has a bound: when it is full, requests wait at the door.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::slice;
 use std::sync::Arc;
@@ -30,8 +31,17 @@ pub(super) struct Handover {
     pub event: Arc<Event>,
     /// The version of its user's row on which the answer rests: the event is written if the row still has it.
     pub version: Option<i64>,
+    /// Whether nothing of its id can be in the table, or on its way there.
+    pub is_new: bool,
     /// Told what became of the event; absent when nobody waits.
     pub done: Option<oneshot::Sender<Fate>>,
+}
+
+impl Handover {
+    /// The same to be tried again: it may be in the table by now, and has left whatever it rests on.
+    fn last_word(self) -> Self {
+        Self { version: None, is_new: false, ..self }
+    }
 }
 
 /// What became of an event.
@@ -55,8 +65,8 @@ pub struct Writer {
     /// How many there may be, and events of the one that began last.
     side_by_side: usize,
     last: usize,
-    /// Events that nobody waits for any more, to be written when the database is back.
-    backlog: VecDeque<Arc<Event>>,
+    /// What nobody waits for any more, to be written when the database is back. Of one event the last word is enough.
+    backlog: BTreeMap<Uuid, Handover>,
     batch: usize,
     capacity: usize,
     pen: Arc<Pen>,
@@ -74,8 +84,7 @@ struct Pen {
 /// Events of one statement, and what became of them.
 #[derive(Default)]
 struct Batch {
-    overdue: Vec<Arc<Event>>,
-    gathered: Vec<Handover>,
+    handovers: Vec<Handover>,
     failures: HashMap<Uuid, Failure>,
 }
 
@@ -98,7 +107,7 @@ impl Writer {
             under_way: FuturesUnordered::new(),
             side_by_side,
             last: 0,
-            backlog: VecDeque::new(),
+            backlog: BTreeMap::new(),
             batch: config.batch,
             capacity: config.queue,
             pen: Arc::new(Pen { pool, pulse, deadline, trouble, metrics }),
@@ -147,9 +156,11 @@ impl Writer {
             return;
         }
         // Events of earlier go along with the first statement, and not with two.
-        let overdue = if self.under_way.is_empty() { self.backlog.len().min(self.batch) } else { 0 };
-        let overdue = self.backlog.drain(..overdue).collect();
-        let batch = Batch { overdue, gathered: std::mem::take(&mut self.gathered), ..Batch::default() };
+        let overdue = if self.under_way.is_empty() { self.batch } else { 0 };
+        let mut handovers: Vec<Handover> =
+            std::iter::from_fn(|| Some(self.backlog.pop_first()?.1)).take(overdue).collect();
+        handovers.append(&mut self.gathered);
+        let batch = Batch { handovers, ..Batch::default() };
         self.last = waiting;
         self.under_way.push(Box::pin(self.pen.clone().write(batch)));
     }
@@ -157,22 +168,19 @@ impl Writer {
     /// Tells those who wait for a batch what became of it, and keeps what has to be tried again; answers whether the
     /// database took it.
     fn settle(&mut self, batch: Batch) -> bool {
-        let Batch { overdue, gathered, failures } = batch;
-        let is_away = |id: &Uuid| matches!(failures.get(id), Some(Failure::Away));
-        for event in overdue.into_iter().rev().filter(|event| is_away(&event.id)) {
-            self.backlog.push_front(event);
-        }
-        for Handover { event, done, .. } in gathered {
-            let fate = match failures.get(&event.id) {
+        let Batch { handovers, failures } = batch;
+        for mut handover in handovers {
+            let failure = failures.get(&handover.event.id);
+            let fate = match failure {
                 None => Fate::Committed,
                 Some(Failure::Outdated) => Fate::Outdated,
                 Some(Failure::Refused | Failure::Away) => Fate::Unknown,
             };
             // Who still waits is told, and where it failed answers 503 and hands over what it told its client. Who does
             // not wait has had the last word: that is kept.
-            let is_told = done.is_some_and(|done| done.send(fate).is_ok());
-            if !is_told && is_away(&event.id) {
-                self.keep(event);
+            let is_told = handover.done.take().is_some_and(|done| done.send(fate).is_ok());
+            if !is_told && matches!(failure, Some(Failure::Away)) {
+                self.keep(handover);
             }
         }
         self.pen.metrics.events_wait(self.backlog.len());
@@ -183,26 +191,28 @@ impl Writer {
         !failures.values().any(|failure| matches!(failure, Failure::Away))
     }
 
-    fn keep(&mut self, event: Arc<Event>) {
-        if self.backlog.len() < self.capacity {
-            self.backlog.push_back(event);
-        } else {
-            self.pen.trouble.drop_one();
+    fn keep(&mut self, handover: Handover) {
+        let room = self.backlog.len() < self.capacity;
+        match self.backlog.entry(handover.event.id) {
+            Entry::Occupied(mut kept) if kept.get().event.ended_at <= handover.event.ended_at => {
+                kept.insert(handover.last_word());
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) if room => {
+                place.insert(handover.last_word());
+            }
+            Entry::Vacant(_) => self.pen.trouble.drop_one(),
         }
     }
 }
 
 impl Pen {
     async fn write(self: Arc<Self>, mut batch: Batch) -> Batch {
-        let overdue = batch.overdue.iter().map(|event| Claim { event: event.clone(), version: None });
-        let gathered = batch
-            .gathered
-            .iter()
-            .map(|Handover { event, version, .. }| Claim { event: event.clone(), version: *version });
-        let mut claims: Vec<Claim> = overdue.chain(gathered).collect();
+        let claim = |handover: &Handover| Claim { event: handover.event.clone(), version: handover.version };
+        let mut claims: Vec<Claim> = batch.handovers.iter().map(claim).collect();
         // In the order of ids, so that two statements with the same rows do not wait for each other. Of the same event the later
         // word counts; a statement could not say both.
-        claims.sort_by_key(|claim| claim.event.id);
+        claims.sort_by_key(|claim| (claim.event.id, claim.event.ended_at));
         claims.dedup_by(|later, earlier| {
             let is_same = later.event.id == earlier.event.id;
             if is_same {
@@ -210,8 +220,7 @@ impl Pen {
             }
             is_same
         });
-        // Whoever waits hands over for the first time. What nobody waits for may be in the table.
-        let is_new = batch.overdue.is_empty() && batch.gathered.iter().all(|handover| handover.done.is_some());
+        let is_new = batch.handovers.iter().all(|handover| handover.is_new);
         batch.failures = match self.insert(&claims, is_new).await {
             Ok(outdated) => outdated.into_iter().map(|id| (id, Failure::Outdated)).collect(),
             Err(Failure::Away) => claims.iter().map(|claim| (claim.event.id, Failure::Away)).collect(),

@@ -26,6 +26,9 @@ use std::time::Duration;
 
 use crate::error::{Code, Error};
 
+#[cfg(test)]
+pub(crate) use ledger::MOST_KEYS;
+pub(crate) use ledger::{Key, Ledger};
 pub use network::Network;
 pub use quota::{Action, Quotas};
 pub use share::{Share, Shares};

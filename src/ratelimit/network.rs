@@ -28,7 +28,7 @@ impl Network {
     }
 
     /// The wider network that a provider hands out in pieces: IPv4 /16, IPv6 /32. Who has many networks has them here.
-    pub(super) fn neighbourhood(self) -> IpNetwork {
+    pub(crate) fn neighbourhood(self) -> IpNetwork {
         cut(self.0.ip(), 16, 32)
     }
 }

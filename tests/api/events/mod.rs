@@ -2,6 +2,7 @@
 
 mod away;
 mod commit;
+mod crowds;
 mod everybody;
 mod exports;
 mod filters;
