@@ -189,10 +189,22 @@ pub enum Algorithm {
     EdDSA,
 }
 
+/// What an answer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Its event is on disk.
+    Strict,
+    /// Nothing.
+    Relaxed,
+}
+
 /// Section `[events]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Events {
+    /// Whether an answer waits for its event.
+    pub durability: Durability,
     /// Events that may wait.
     pub queue: usize,
     /// Events of one statement.

@@ -27,7 +27,8 @@ use crate::users::UserId;
 /// Requests without a user, a minute from one address, that are events of their own.
 const STRANGERS: u32 = 100;
 
-/// Failed log-ins, a minute of one user, that are events of their own.
+/// Failed log-ins, a minute of one user, that are events of their own. Refused client grants, activations and tokens of mails are
+/// such, too.
 const FAILURES: u32 = 30;
 
 /// Rows of one address or one user in a minute that name address and route. Who is served by them in earnest has one or two.

@@ -78,10 +78,12 @@ struct Recorder {
 
 impl Recorder {
     /// Whether the request may be answered from memory, because it can be answered a second time without harm: it
-    /// changes nothing. With `events.durability = "relaxed"` no answer waits for the statement that would find out.
+    /// changes nothing. Not with `events.durability = "relaxed"`, where no answer waits for the statement that would find
+    /// out that memory is outdated.
     fn may_repeat(&self, request: &Request) -> bool {
         let (method, pattern) = (request.method(), self.draft.pattern());
-        let may = method.is_safe() || (method == Method::POST && pattern.as_deref() == Some("/auth/token"));
+        let is_safe = method.is_safe() || (method == Method::POST && pattern.as_deref() == Some("/auth/token"));
+        let may = is_safe && !self.app.events.are_relaxed();
         if may {
             self.draft.allow_memory();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::crowd::{Crowds, Row};
@@ -14,7 +14,7 @@ use super::trouble::Trouble;
 use super::writer::{Fate, Handover, Writer};
 use super::{Draft, Event};
 use crate::clock::Clock;
-use crate::config::{self, Retention};
+use crate::config::{self, Durability, Retention};
 use crate::db::Pool;
 use crate::db::pulse::Pulse;
 use crate::error::Result;
@@ -28,6 +28,8 @@ pub struct Events {
     pub(super) pool: Pool,
     queue: mpsc::Sender<Handover>,
     crowds: Crowds,
+    /// Places in memory for events, where answers do not wait for them.
+    places: Option<Arc<Semaphore>>,
     deadline: Duration,
     pub(super) clock: Clock,
     random: Random,
@@ -61,7 +63,23 @@ impl Events {
         let (writer, queue) = Writer::new(writer_pool, pulse, config, trouble.clone(), metrics);
         let (deadline, retention) = (Duration::from_millis(config.commit_deadline_ms), config.retention);
         let crowds = Crowds::default();
-        (Self { pool, queue, crowds, deadline, clock, random, forgotten: Arc::default(), trouble, retention }, writer)
+        let is_relaxed = config.durability == Durability::Relaxed;
+        let places = is_relaxed.then(|| Arc::new(Semaphore::new(config.queue)));
+        (
+            Self {
+                pool,
+                queue,
+                crowds,
+                places,
+                deadline,
+                clock,
+                random,
+                forgotten: Arc::default(),
+                trouble,
+                retention,
+            },
+            writer,
+        )
     }
 
     /// Events that wait for the writer, and how many may.
@@ -73,6 +91,11 @@ impl Events {
     /// Events without a partition of their month; counted up to 1000.
     pub async fn strays(&self) -> Result<usize> {
         Ok(store::list_strays(&mut *self.pool.acquire().await?).await?)
+    }
+
+    /// Whether answers leave before their events are committed.
+    pub fn are_relaxed(&self) -> bool {
+        self.places.is_some()
     }
 
     /// The present instant, as events see it.
@@ -92,8 +115,12 @@ impl Events {
     /// # Errors
     /// `Outdated` when the user's row has changed. `Unknown` when it is not known to be committed within
     /// `events.commit_deadline_ms`: it may still come to be; a later [`Events::hand_over`] of the same id has the last word.
-    /// Then the event is given back.
+    /// Then the event is given back. With `events.durability = "relaxed"` there is no error and no wait.
     pub async fn commit(&self, event: &mut Option<Arc<Event>>, draft: &Draft) -> Result<(), NotCommitted> {
+        if self.are_relaxed() {
+            event.take().into_iter().for_each(|event| self.leave(event, draft));
+            return Ok(());
+        }
         let version = draft.version();
         if version.is_some() && event.as_ref().is_some_and(|event| self.crowds.concern(event, draft)) {
             // The row of a crowd stands for many: it cannot depend on what one of them rests on.
@@ -106,7 +133,13 @@ impl Events {
             let told = event.take().ok_or(NotCommitted::Unknown)?;
             let Entry { word, row, .. } = entry.insert(self.enter(told, draft));
             let (done, fate) = oneshot::channel();
-            place.send(Handover { event: word.clone(), version, is_new: row.is_none(), done: Some(done) });
+            place.send(Handover {
+                event: word.clone(),
+                version,
+                is_new: row.is_none(),
+                done: Some(done),
+                _place: None,
+            });
             match fate.await {
                 Ok(Fate::Committed) => Ok(()),
                 Ok(Fate::Outdated) => Err(NotCommitted::Outdated),
@@ -126,12 +159,20 @@ impl Events {
     /// Hands an event over for the first time without waiting for its commit: of a client that is gone, or of a 503 that
     /// tells of a missing database.
     pub fn leave(&self, event: Arc<Event>, draft: &Draft) {
-        self.hand_over(self.enter(event, draft).word);
+        let is_first = event.id.is_nil();
+        let Entry { word, row, .. } = self.enter(event, draft);
+        self.send(word, is_first && row.is_none());
     }
 
     /// Hands an event over, which has an id, without waiting for its commit: the last word about it.
     pub fn hand_over(&self, event: Arc<Event>) {
-        if self.queue.try_send(Handover { event, version: None, is_new: false, done: None }).is_err() {
+        self.send(event, false);
+    }
+
+    fn send(&self, event: Arc<Event>, is_new: bool) {
+        let place = self.places.clone().map(Semaphore::try_acquire_owned).transpose();
+        let handover = place.map(|_place| Handover { event, version: None, is_new, done: None, _place });
+        if handover.is_err() || handover.is_ok_and(|handover| self.queue.try_send(handover).is_err()) {
             // Full, or closed because the server stops.
             self.trouble.drop_one();
         }
@@ -148,9 +189,10 @@ impl Events {
         Entry { word: told.clone(), told, row: None }
     }
 
-    /// Whether events cannot be written although the database is there: then no answer but a refusal can leave.
+    /// Whether no answer but a refusal can leave, because events cannot be written although the database is there. Not where
+    /// answers do not wait for them.
     pub fn are_stuck(&self) -> bool {
-        self.trouble.is_stuck()
+        !self.are_relaxed() && self.trouble.is_stuck()
     }
 
     /// Notes in the transaction that deletes users that the persons have to go from their events, too. A worker does it,

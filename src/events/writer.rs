@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -35,6 +35,8 @@ pub(super) struct Handover {
     pub is_new: bool,
     /// Told what became of the event; absent when nobody waits.
     pub done: Option<oneshot::Sender<Fate>>,
+    /// What it takes of `events.queue` until it is written, where answers do not wait.
+    pub _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Handover {

@@ -10,30 +10,30 @@ use crate::harness::database::Database;
 use crate::harness::program::{Place, until};
 
 /// A Postgres of the test's own, which the test may stop.
-struct Postgres {
+pub struct Postgres {
     place: Place,
-    running: Embedded,
+    pub running: Embedded,
 }
 
 impl Postgres {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let place = Place::filled();
         Self { running: start(&place).await, place }
     }
 
     /// Stops it; what comes back can start it again.
-    async fn stop(self) -> Place {
+    pub async fn stop(self) -> Place {
         self.running.stop().await;
         self.place
     }
 }
 
-async fn start(place: &Place) -> Embedded {
+pub async fn start(place: &Place) -> Embedded {
     let settings = Settings { data_dir: place.data_dir(), postgres_bin: None, max_connections: 30 };
     Embedded::start(settings, Holder::Server).await.expect("a Postgres of our own")
 }
 
-async fn is_back(app: &TestApp) {
+pub async fn is_back(app: &TestApp) {
     until("the server is ready again", async || app.get("/health/ready").await.status == 200).await;
 }
 

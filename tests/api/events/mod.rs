@@ -11,6 +11,7 @@ mod owners;
 mod pages;
 mod partitions;
 mod recorded;
+mod relaxed;
 mod retention;
 mod shape;
 mod size;
