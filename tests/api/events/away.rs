@@ -1,9 +1,14 @@
 //! The database goes away and comes back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bloq_accounts::db::embedded::{Embedded, Holder, Settings};
-use sqlx::Connection;
+use chrono::TimeDelta;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::{Connection, PgConnection};
+use tokio::task::JoinSet;
 
 use crate::harness::TestApp;
 use crate::harness::database::Database;
@@ -32,6 +37,62 @@ pub async fn start(place: &Place) -> Embedded {
     let settings = Settings { data_dir: place.data_dir(), postgres_bin: None, max_connections: 30 };
     Embedded::start(settings, Holder::Server).await.expect("a Postgres of our own")
 }
+
+/// Everybody of a crowd that asks at the same time; each is told a status under his request id.
+struct Crowd(JoinSet<(String, u16)>);
+
+impl Crowd {
+    /// One asks for something, and more do when his event is in a statement that waits for this: the events of many of them
+    /// are in another statement then, which waits beside it. Answers the two statements in the order of their beginning.
+    async fn waits_twice(app: &TestApp, database: &mut PgConnection, wait: &str) -> (Self, [Statement; 2]) {
+        let mut crowd = Self(JoinSet::new());
+        crowd.ask(app);
+        let waiting = async |database: &mut PgConnection, count: usize| {
+            let query = "select pid, backend_xid::text from pg_stat_activity
+                         where query like '%insert into events%' and wait_event_type || '.' || wait_event = $1
+                         order by query_start";
+            let mut waiting: Vec<Statement> = Vec::new();
+            until("statements wait", async || {
+                waiting = sqlx::query_as(query).bind(wait).fetch_all(&mut *database).await.expect("it answers");
+                waiting.len() == count
+            })
+            .await;
+            waiting
+        };
+        waiting(database, 1).await;
+        for _ in 0..40 {
+            crowd.ask(app);
+        }
+        let statements = waiting(database, 2).await;
+        (crowd, statements.try_into().expect("two of them"))
+    }
+
+    fn ask(&mut self, app: &TestApp) {
+        let id = format!("crowd-{}", self.0.len());
+        let call = app.get("/nowhere").header("x-request-id", &id);
+        self.0.spawn(async move { (id, call.await.status) });
+    }
+
+    /// Everybody's answer has one event, which says what the client was told. Answers how many were refused.
+    async fn hears_what_is_recorded(self, app: &TestApp) -> usize {
+        let told: BTreeMap<String, u16> = self.0.join_all().await.into_iter().collect();
+        is_back(app).await;
+        let mut connection = app.connection().await;
+        let mut rows: Vec<(String, i16)> = Vec::new();
+        until("the rows say what the clients were told", async || {
+            let query = "select request_id, status from events where request_id like 'crowd-%'";
+            rows = sqlx::query_as(query).fetch_all(&mut connection).await.expect("it answers");
+            let said: BTreeMap<String, u16> = rows.iter().map(|(id, status)| (id.clone(), *status as u16)).collect();
+            said == told
+        })
+        .await;
+        assert_eq!(rows.len(), told.len(), "nobody has two");
+        told.values().filter(|status| **status == 503).count()
+    }
+}
+
+/// A process of Postgres that executes a statement, and the number of its transaction when it has one.
+type Statement = (i32, Option<String>);
 
 pub async fn is_back(app: &TestApp) {
     until("the server is ready again", async || app.get("/health/ready").await.status == 200).await;
@@ -96,6 +157,79 @@ async fn an_answer_whose_commit_is_not_known_in_time_is_503_and_its_event_says_s
     app.get("/users/me").bearer(&ada.token).await.expect(200);
     let row = app.row_of(&answer).await;
     assert_eq!((&row["status"], &row["bytes_out"]), (&503.into(), &answer.text.len().into()), "{row}");
+}
+
+#[tokio::test]
+async fn events_that_were_committed_when_postgres_was_killed_are_written_once_and_say_what_their_clients_were_told() {
+    let postgres = Postgres::start().await;
+    let app = TestApp::start_on(Database::elsewhere(postgres.running.url()), |config| {
+        config.events.commit_deadline_ms = 60_000;
+    })
+    .await;
+    let mut database = app.connection().await;
+    // What is committed is on the disk, and waits for a standby that there is not.
+    for statement in ["alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()"] {
+        sqlx::raw_sql(statement).execute(&mut database).await.expect("it is ours");
+    }
+    until("commits wait", async || {
+        let mut other = app.connection().await;
+        let commit = sqlx::raw_sql("create temporary table anything ()").execute(&mut other);
+        tokio::time::timeout(Duration::from_millis(200), commit).await.is_err()
+    })
+    .await;
+    let (crowd, statements) = Crowd::waits_twice(&app, &mut database, "IPC.SyncRep").await;
+    let numbers: Vec<String> = statements.into_iter().map(|(_, number)| number.expect("it writes")).collect();
+    let reset = "alter system reset synchronous_standby_names";
+    sqlx::raw_sql(reset).execute(&mut database).await.expect("it is ours");
+    for process in postgres.place.postgres() {
+        kill(process, Signal::SIGKILL).expect("it runs");
+    }
+    let refused = crowd.hears_what_is_recorded(&app).await;
+
+    let mut database = app.connection().await;
+    let query = "select count(*) from events where xact::text = any($1) and status = 503";
+    let committed: i64 = sqlx::query_scalar(query).bind(&numbers).fetch_one(&mut database).await.expect("it answers");
+    println!("{refused} were refused, and the events of {committed} of them had been committed");
+    assert!((17..=refused as i64).contains(&committed), "{committed} of {refused}");
+    app.stop().await;
+    postgres.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_statement_that_freezes_until_its_events_are_written_by_another_one_writes_none() {
+    let postgres = Postgres::start().await;
+    let app = TestApp::start_on(Database::elsewhere(postgres.running.url()), |config| {
+        config.events.commit_deadline_ms = 1000;
+    })
+    .await;
+    let mut database = app.connection().await;
+    let mut connection = app.connection().await;
+    let mut closed = connection.begin().await.expect("a transaction");
+    let lock = "lock table events in share row exclusive mode";
+    sqlx::query(lock).execute(&mut *closed).await.expect("the lock");
+    let (crowd, [_, (frozen, _)]) = Crowd::waits_twice(&app, &mut database, "Lock.relation").await;
+    let frozen = Pid::from_raw(frozen);
+    kill(frozen, Signal::SIGSTOP).expect("it runs");
+    // Later words are known by their time.
+    app.advance(TimeDelta::seconds(1));
+    closed.rollback().await.expect("the lock goes");
+    let refused = crowd.hears_what_is_recorded(&app).await;
+    assert!(refused >= 16, "{refused}");
+
+    let query = "select string_agg(request_id || ' ' || status, ',' order by id) from events";
+    let before = app.text(query).await;
+    kill(frozen, Signal::SIGCONT).expect("it is frozen");
+    until("it has gone on", async || {
+        let query = "select count(*) from pg_stat_activity
+                     where pid = $1 and state = 'active' and query like '%insert into events%'";
+        let count: i64 =
+            sqlx::query_scalar(query).bind(frozen.as_raw()).fetch_one(&mut database).await.expect("it answers");
+        count == 0
+    })
+    .await;
+    assert_eq!(app.text(query).await, before);
+    app.stop().await;
+    postgres.running.stop().await;
 }
 
 #[tokio::test]

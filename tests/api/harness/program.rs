@@ -148,6 +148,13 @@ impl Place {
         Pid::from_raw(file.lines().next().and_then(|line| line.parse().ok()).expect("a process id"))
     }
 
+    /// Every process of the private Postgres, without the guard that ends it.
+    pub fn postgres(&self) -> Vec<Pid> {
+        let name = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let processes = self.processes().into_iter().filter(|pid| name(pid).trim_end() == "postgres");
+        processes.map(Pid::from_raw).collect()
+    }
+
     /// Freezes every process of the private Postgres, as a machine does that has run out of disk or memory: connections
     /// stay open, and nobody answers.
     pub fn freeze(&self) {

@@ -135,7 +135,7 @@ impl<'a> Crowd<'a> {
 }
 
 /// One crowd comes from one address, for as long as an outage takes.
-fn without_limits(command: &mut Command) -> &mut Command {
+pub fn without_limits(command: &mut Command) -> &mut Command {
     command.env("BLOQ_ACCOUNTS_RATE_LIMIT__ENABLED", "false")
 }
 
