@@ -10,6 +10,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use uuid::Uuid;
@@ -190,7 +191,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         if let Some(mut event) = self.event.take() {
             let told = Arc::make_mut(&mut event);
-            (told.bytes_out, told.ended_at) = (self.bytes, self.events.now());
+            (told.bytes_out, told.ended_at) = (self.bytes, later(&self.events, told.ended_at));
             self.events.hand_over(event);
         }
     }
@@ -260,7 +261,7 @@ impl Pending {
         let Some(event) = self.event.as_mut().map(Arc::make_mut) else { return };
         event.user = self.draft.user();
         event.service_data = self.draft.service_data();
-        event.ended_at = self.events.now();
+        event.ended_at = if event.id.is_nil() { self.events.now() } else { later(&self.events, event.ended_at) };
     }
 
     /// Waits until the event is committed; gives it back when it is not, or that is not known.
@@ -281,6 +282,12 @@ impl Drop for Pending {
             self.events.leave(event, &self.draft);
         }
     }
+}
+
+/// When a later word about an event was said. By its time the table knows which one counts, so it is later also by a clock that
+/// was set back.
+fn later(events: &Events, before: DateTime<Utc>) -> DateTime<Utc> {
+    events.now().max(before + TimeDelta::microseconds(1))
 }
 
 /// The path as it may be kept for long: segments that are secrets or e-mails show the route's pattern instead.
