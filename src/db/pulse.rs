@@ -111,6 +111,18 @@ impl Pulse {
             done = work => Ok(done),
         }
     }
+
+    /// The same for work that may turn out to need no Postgres: what waits for nothing is done without.
+    ///
+    /// # Errors
+    /// As of [`Pulse::during`].
+    pub async fn during_if_needed<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.away() => Err(Error::Away(None)),
+        }
+    }
 }
 
 impl Heart {

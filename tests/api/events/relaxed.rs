@@ -31,12 +31,13 @@ async fn in_an_outage_only_what_needs_rows_is_refused_and_all_is_recorded_when_i
     let app = TestApp::start_on(Database::elsewhere(postgres.running.url()), relaxed).await;
     let ada = app.person("ada").await;
     let place = postgres.stop().await;
+    app.get("/health/ready").await.expect(503);
     let answers = [
         app.me(&ada.token).await.refused(503, "DatabaseUnavailable"),
         app.get("/nowhere").await.expect(404),
         app.delete("/nowhere").await.expect(404),
+        app.get("/users/me").await.expect(401),
     ];
-    app.get("/health/ready").await.expect(503);
     let running = start(&place).await;
     is_back(&app).await;
     for answer in &answers {
