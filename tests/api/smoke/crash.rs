@@ -60,7 +60,13 @@ impl Victim {
 async fn writer(database: &mut PgConnection) -> Pid {
     let query = "select pid from pg_stat_activity where query like '%insert into events%' and pid <> pg_backend_pid()
                  order by query_start desc limit 1";
-    Pid::from_raw(sqlx::query_scalar(query).fetch_one(database).await.expect("events are written"))
+    let mut writer = None;
+    until("events are written", async || {
+        writer = sqlx::query_scalar(query).fetch_optional(&mut *database).await.expect("it answers");
+        writer.is_some()
+    })
+    .await;
+    Pid::from_raw(writer.expect("just seen"))
 }
 
 /// What somebody asks for, again and again.
