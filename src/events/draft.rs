@@ -13,6 +13,9 @@ use crate::users::{User, UserId};
 #[derive(Clone, Debug, Default)]
 pub struct Draft(Arc<Mutex<Facts>>);
 
+/// A version that no row has.
+const NEVER: i64 = -1;
+
 #[derive(Debug, Default)]
 struct Facts {
     user: Option<UserId>,
@@ -20,7 +23,7 @@ struct Facts {
     action: Option<Action>,
     service_data: Map<String, Value>,
     may_remember: bool,
-    version: Option<i64>,
+    rests_on: Option<(UserId, i64)>,
     body: Vec<u8>,
 }
 
@@ -40,7 +43,7 @@ impl Draft {
     /// user's row is still of this version when the event is written.
     pub fn rests_on(&self, user: &User) {
         let mut facts = self.facts();
-        (facts.user, facts.version) = (Some(user.id), Some(user.version));
+        (facts.user, facts.rests_on) = (Some(user.id), Some((user.id, user.version)));
     }
 
     /// Keeps the body of a request that may have to be answered once more.
@@ -75,9 +78,11 @@ impl Draft {
         body
     }
 
-    /// The version of the user's row on which the answer rests.
+    /// The version of the row of the event's user on which the answer rests. One that rests on another user is made again,
+    /// because nothing would be compared with that row.
     pub(super) fn version(&self) -> Option<i64> {
-        self.facts().version
+        let facts = self.facts();
+        facts.rests_on.map(|(user, version)| if facts.user == Some(user) { version } else { NEVER })
     }
 
     pub(super) fn user(&self) -> Option<UserId> {
@@ -100,5 +105,24 @@ impl Draft {
     fn facts(&self) -> MutexGuard<'_, Facts> {
         // A handler that panicked while noting something leaves a draft that is still worth recording.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_rests_on_somebody_else_than_the_event_names_is_never_current() {
+        let (ada, bob) = (UserId(Uuid::from_u128(1)), UserId(Uuid::from_u128(2)));
+        let draft = Draft::default();
+        draft.facts().rests_on = Some((ada, 7));
+        draft.concerns(ada);
+        assert_eq!(draft.version(), Some(7));
+        draft.concerns(bob);
+        assert_eq!(draft.version(), Some(NEVER));
+        assert_eq!(Draft::default().version(), None);
     }
 }
