@@ -31,6 +31,9 @@ use crate::users::UserId;
 /// What a client that hung up was told: nothing. 499 is what access logs call it.
 const CLIENT_GONE: u16 = 499;
 
+/// The path of client grants: they sign, and change nothing.
+const GRANT: &str = "/auth/token";
+
 /// Characters of a path that are kept.
 const LONGEST_PATH: usize = 256;
 
@@ -46,8 +49,8 @@ pub async fn record<S: Inner>(app: App, mut request: Request, inner: S) -> Respo
     request.extensions_mut().insert(draft.clone());
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
     let pending = Pending::new(app.events.clone(), draft.clone(), &request, &id);
-    // `POST /auth/token` ignores the header.
-    let authorization = request.headers().get(AUTHORIZATION).filter(|_| request.uri().path() != "/auth/token").cloned();
+    // A grant ignores the header.
+    let authorization = request.headers().get(AUTHORIZATION).filter(|_| request.uri().path() != GRANT).cloned();
     let is_head = request.method() == Method::HEAD;
     let recorder = Recorder { app, draft, id, authorization, is_head, change: Change::default() };
 
@@ -82,9 +85,11 @@ impl Recorder {
     /// changes nothing. Not with `events.durability = "relaxed"`, where no answer waits for the statement that would find
     /// out that memory is outdated.
     fn may_repeat(&self, request: &Request) -> bool {
-        let (method, pattern) = (request.method(), self.draft.pattern());
-        let is_safe = method.is_safe() || (method == Method::POST && pattern.as_deref() == Some("/auth/token"));
-        let may = is_safe && !self.app.events.are_relaxed();
+        let method = request.method();
+        let is_safe = method.is_safe() || (method == Method::POST && request.uri().path() == GRANT);
+        // Of a stranger nothing is remembered.
+        let is_known = self.authorization.is_some() || request.uri().path() == GRANT;
+        let may = is_safe && is_known && !self.app.events.are_relaxed();
         if may {
             self.draft.allow_memory();
         }

@@ -64,9 +64,10 @@ pub struct Writer {
     gathered: Vec<Handover>,
     /// Statements on their way to the disk.
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Batch> + Send>>>,
-    /// How many there may be, and events of the one that began last.
+    /// How many there may be, and events of the one that began last, and of all of them.
     side_by_side: usize,
     last: usize,
+    in_doubt: usize,
     /// What nobody waits for any more, to be written when the database is back. Of one event the last word is enough.
     backlog: BTreeMap<Uuid, Handover>,
     batch: usize,
@@ -109,6 +110,7 @@ impl Writer {
             under_way: FuturesUnordered::new(),
             side_by_side,
             last: 0,
+            in_doubt: 0,
             backlog: BTreeMap::new(),
             batch: config.batch,
             capacity: config.queue,
@@ -164,6 +166,7 @@ impl Writer {
         handovers.append(&mut self.gathered);
         let batch = Batch { handovers, ..Batch::default() };
         self.last = waiting;
+        self.in_doubt += batch.handovers.len();
         self.under_way.push(Box::pin(self.pen.clone().write(batch)));
     }
 
@@ -171,6 +174,7 @@ impl Writer {
     /// database took it.
     fn settle(&mut self, batch: Batch) -> bool {
         let Batch { handovers, failures } = batch;
+        self.in_doubt -= handovers.len();
         for mut handover in handovers {
             let failure = failures.get(&handover.event.id);
             let fate = match failure {
@@ -297,8 +301,7 @@ impl Pen {
 impl Drop for Writer {
     fn drop(&mut self) {
         // A statement that is under way may still be executed: nobody will know.
-        let in_doubt = self.under_way.len() * self.last.max(1);
-        let events = self.backlog.len() + self.gathered.len() + self.queue.len() + in_doubt;
+        let events = self.backlog.len() + self.gathered.len() + self.queue.len() + self.in_doubt;
         if events > 0 {
             tracing::error!(events, "events were lost: the database did not take them before the server stopped");
         }

@@ -114,6 +114,30 @@ impl From<Event> for EventView {
     }
 }
 
+/// Which events to list, and how.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the document; http/query.rs reads the query")]
+struct Which {
+    /// How many, 1 to 1000; if not given 100, or all that are not JSON
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// Only events older than this event id
+    before: Option<String>,
+    /// Only events newer than this event id, the next ones first
+    after: Option<String>,
+    /// Only events from this instant on (RFC 3339)
+    since: Option<String>,
+    /// Only events before this instant (RFC 3339)
+    until: Option<String>,
+    /// Only events of this service, such as cloud-accounts
+    service: Option<String>,
+    /// Only events with this status (404) or class of statuses (4xx)
+    status: Option<String>,
+    /// asc (oldest first, if not given) or desc
+    order: Option<String>,
+}
+
 /// The events of the caller
 ///
 /// Every request made with a token of the user or about the user, also a refused one. The newest 100, oldest first.
@@ -128,16 +152,7 @@ impl From<Event> for EventView {
     get,
     path = "/users/me/events",
     tag = "Events",
-    params(
-        ("limit" = Option<u16>, Query, description = "How many, 1 to 1000; if not given 100, or all that are not JSON", minimum = 1, maximum = 1000),
-        ("before" = Option<String>, Query, description = "Only events older than this event id"),
-        ("after" = Option<String>, Query, description = "Only events newer than this event id, the next ones first"),
-        ("since" = Option<String>, Query, description = "Only events from this instant on (RFC 3339)"),
-        ("until" = Option<String>, Query, description = "Only events before this instant (RFC 3339)"),
-        ("service" = Option<String>, Query, description = "Only events of this service, such as cloud-accounts"),
-        ("status" = Option<String>, Query, description = "Only events with this status (404) or class of statuses (4xx)"),
-        ("order" = Option<String>, Query, description = "asc (oldest first, if not given) or desc"),
-    ),
+    params(Which),
     responses(
         Anywhere, TooManyRequests,
         (status = 200, description = "The events",
@@ -171,14 +186,7 @@ async fn list_events(
     tag = "Events",
     params(
         ("user" = Option<String>, Query, description = "Only events of this user, user-<uuid>"),
-        ("limit" = Option<u16>, Query, description = "How many, 1 to 1000; if not given 100, or all that are not JSON", minimum = 1, maximum = 1000),
-        ("before" = Option<String>, Query, description = "Only events older than this event id"),
-        ("after" = Option<String>, Query, description = "Only events newer than this event id, the next ones first"),
-        ("since" = Option<String>, Query, description = "Only events from this instant on (RFC 3339)"),
-        ("until" = Option<String>, Query, description = "Only events before this instant (RFC 3339)"),
-        ("service" = Option<String>, Query, description = "Only events of this service, such as cloud-accounts"),
-        ("status" = Option<String>, Query, description = "Only events with this status (404) or class of statuses (4xx)"),
-        ("order" = Option<String>, Query, description = "asc (oldest first, if not given) or desc"),
+        Which,
     ),
     responses(
         Anywhere, TooManyRequests,
