@@ -62,6 +62,8 @@ fn sql_is_written_only_in_stores_and_in_the_plumbing_of_the_database() {
         assert_eq!(judge(laws::sql_in_stores, "users/service.rs", snippet), 1, "{snippet}");
         assert_eq!(judge(laws::sql_in_stores, "app.rs", snippet), 1, "{snippet}");
         assert_eq!(judge(laws::sql_in_stores, "users/store.rs", snippet), 0, "{snippet}");
+        assert_eq!(judge(laws::sql_in_stores, "events/store/read.rs", snippet), 0, "{snippet}");
+        assert_eq!(judge(laws::sql_in_stores, "events/http/store/read.rs", snippet), 1, "{snippet}");
         assert_eq!(judge(laws::sql_in_stores, "db/mod.rs", snippet), 0, "{snippet}");
     }
     assert_eq!(judge(laws::sql_in_stores, "events/http.rs", "RawQuery(query): RawQuery, query.take(\"x\")"), 0);
@@ -120,7 +122,7 @@ fn a_store_is_private_to_its_room() {
         assert_eq!(judge(laws::private_stores, "users/mod.rs", snippet), 1, "{snippet}");
     }
     assert_eq!(judge(laws::private_stores, "users/mod.rs", "mod store;"), 0);
-    for source in all().iter().filter(|source| source.file() == "store.rs") {
+    for source in all().iter().filter(|source| source.is_store()) {
         let front_page = format!("{}/mod.rs", source.room().expect("a store is in a room"));
         let mod_rs = all().into_iter().find(|other| other.path == front_page).expect("a room has a front page");
         assert!(mod_rs.code().lines().any(|line| line.trim() == "mod store;"), "{front_page}");

@@ -6,9 +6,9 @@ fn none_of(source: &Source, words: &[&str], is_allowed: bool) -> Vec<String> {
     if is_allowed { Vec::new() } else { source.lines_with(words) }
 }
 
-/// SQL belongs to `store.rs` of a room and to `db/`.
+/// SQL belongs to the store of a room and to `db/`.
 pub fn sql_in_stores(source: &Source) -> Vec<String> {
-    let is_allowed = source.path.starts_with("db/") || (source.room().is_some() && source.file() == "store.rs");
+    let is_allowed = source.path.starts_with("db/") || source.is_store();
     let words = [
         "query!",
         "query_as!",

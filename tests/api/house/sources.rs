@@ -54,6 +54,12 @@ impl Source {
         ROOMS.contains(&folder).then_some(folder)
     }
 
+    /// Whether this is the store of a room, or a part of one that grew into a folder.
+    pub fn is_store(&self) -> bool {
+        let is_in_folder = self.path.split('/').nth(1) == Some("store");
+        self.room().is_some() && (is_in_folder || self.file() == "store.rs")
+    }
+
     /// Whether this is a door of a room, or a part of one that grew into a folder.
     pub fn is_room_door(&self) -> bool {
         let is_in_folder = self.path.split('/').nth(1) == Some("http");
