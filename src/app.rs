@@ -151,10 +151,9 @@ impl App {
     ) -> anyhow::Result<(Self, Workers)> {
         // The writer and the pulse have connections of their own: a crowd of requests must keep neither from its work.
         let most = config.database.max_connections;
-        let writers = if most > 3 { 2 } else { 1 };
-        let pool = db::connect(database_url, most - writers - 1).await?;
-        let writer_pool = pool.beside(writers);
-        let (pulse, heart) = Heart::new([pool.clone(), writer_pool.clone()]).await?;
+        let statements = ((most - 1) / 2).min(3);
+        let pool = db::connect(database_url, most - statements - 1).await?;
+        let (pulse, heart) = Heart::new(pool.clone()).await?;
 
         let partitions = Partitions::new(pool.clone(), clock.clone());
         let keys = db::alone(&pool, async |connection| {
@@ -172,7 +171,7 @@ impl App {
             Tokens::new(pool.clone(), signing_keys.clone(), clock.clone(), random.clone(), config.tokens.clone());
         let (events, writer) = Events::new(
             pool.clone(),
-            writer_pool,
+            statements as usize,
             pulse.clone(),
             &config.events,
             clock.clone(),

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use super::{Meaning, change, meaning};
 
 /// How long a request may wait for a connection before it is told that the server is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a statement of a request or a worker may take.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(60);
 
 /// A bounded number of connections to Postgres; cheap to clone.
 ///
@@ -35,16 +38,6 @@ impl Pool {
     pub(super) fn new(options: PgConnectOptions, connections: u32) -> Self {
         let current = RwLock::new(fresh(&options, connections));
         Self(Arc::new(Shared { current, options, connections, is_refused: AtomicBool::new(false) }))
-    }
-
-    /// Another pool to the same database, for those who must not wait for a crowd.
-    pub fn beside(&self, connections: u32) -> Self {
-        Self::new(self.0.options.clone(), connections)
-    }
-
-    /// Connections it may have.
-    pub fn most(&self) -> usize {
-        self.0.connections as usize
     }
 
     /// How to connect, for whoever needs a connection outside of the pool.
@@ -70,6 +63,15 @@ impl Pool {
         // that was dropped before would stay open in the pool, and swallow what the next ones write.
         let begun = tokio::spawn(Transaction::begin(connection, None)).await;
         begun.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map(Tx)
+    }
+
+    /// A connection outside of the pool, for who must not wait for a crowd. Gone as soon as it is dropped, whatever happens on it.
+    ///
+    /// # Errors
+    /// When none can be made within two seconds.
+    pub async fn connect(&self) -> sqlx::Result<PgConnection> {
+        let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&self.0.options)).await;
+        self.reached(connecting.unwrap_or(Err(sqlx::Error::PoolTimedOut)))
     }
 
     /// Whatever keeps us from a connection, a wrong password as much as a closed port, is a database that cannot be
@@ -108,13 +110,15 @@ fn fresh(options: &PgConnectOptions, connections: u32) -> PgPool {
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| Box::pin(limit_statements(connection)));
+        .after_connect(|connection, _| Box::pin(limit_statements(connection, LONGEST_STATEMENT)));
     pool.connect_lazy_with(options.clone())
 }
 
 /// Ends what goes on in Postgres after nobody waits for it any more: a request that is cut off only hangs up.
-async fn limit_statements(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("set statement_timeout = '1min'").execute(connection).await.map(drop)
+pub async fn limit_statements(connection: &mut PgConnection, longest: Duration) -> sqlx::Result<()> {
+    let longest = longest.as_millis().to_string();
+    let limit = sqlx::query("select set_config('statement_timeout', $1, false)").bind(longest);
+    limit.execute(connection).await.map(drop)
 }
 
 /// A transaction: begun and ended by a service, handed to stores as a connection.

@@ -41,8 +41,7 @@ pub struct Pulse {
 
 /// The worker behind a [`Pulse`].
 pub struct Heart {
-    /// Of requests and workers, and of the event writer.
-    pools: [Pool; 2],
+    pool: Pool,
     connection: Option<PgConnection>,
     /// One that is being made, for longer than one question if it must.
     connecting: Option<Connecting>,
@@ -126,15 +125,15 @@ impl Pulse {
 }
 
 impl Heart {
-    /// For the Postgres behind these pools, which are made anew when it goes away. The first is that of the requests.
+    /// For the Postgres behind this pool, which is made anew when it goes away.
     ///
     /// # Errors
     /// When there is no connection to it.
-    pub async fn new(pools: [Pool; 2]) -> anyhow::Result<(Pulse, Self)> {
-        let connection = Some(first(pools[0].options()).await?);
+    pub async fn new(pool: Pool) -> anyhow::Result<(Pulse, Self)> {
+        let connection = Some(first(pool.options()).await?);
         let ((is_here, here), (beats, beat), ask) = (watch::channel(true), watch::channel(0), Arc::<Notify>::default());
         let pulse = Pulse { is_here: here, beats: beat, ask: ask.clone() };
-        Ok((pulse, Self { pools, connection, connecting: None, is_here, beats, ask }))
+        Ok((pulse, Self { pool, connection, connecting: None, is_here, beats, ask }))
     }
 
     /// Beats until `stop`.
@@ -148,7 +147,7 @@ impl Heart {
             let found = self.beat().await;
             let is_here = !matches!(found, Found::Away(_));
             if self.is_here.send_replace(is_here) && !is_here {
-                self.pools.iter().for_each(Pool::renew);
+                self.pool.renew();
             }
             self.beats.send_modify(|beats| *beats = beats.wrapping_add(1));
             match &found {
@@ -178,7 +177,7 @@ impl Heart {
     /// Asks once.
     async fn beat(&mut self) -> Found {
         // Where somebody was refused, an older connection proves nothing.
-        let is_refused = self.pools.each_ref().map(Pool::take_refusal).contains(&true);
+        let is_refused = self.pool.take_refusal();
         let connection = self.connection.take().filter(|_| !is_refused);
         // One that died alone is replaced: that is no outage.
         if let Some(connection) = connection
@@ -186,7 +185,7 @@ impl Heart {
         {
             return found;
         }
-        let options = self.pools[0].options();
+        let options = self.pool.options();
         let connecting = self.connecting.get_or_insert_with(|| {
             let options = options.clone();
             Box::pin(within(MOMENTS_TO_CONNECT, async move { PgConnection::connect_with(&options).await }))
@@ -224,7 +223,7 @@ impl Heart {
         // 57P operator intervention: it starts or stops.
         let is_down = refusal.code().is_some_and(|code| code.starts_with("57P"));
         let was_here = *self.is_here.borrow();
-        was_here && !is_down && !matches!(within(MOMENTS, self.pools[0].acquire()).await, Some(Err(_)))
+        was_here && !is_down && !matches!(within(MOMENTS, self.pool.acquire()).await, Some(Err(_)))
     }
 }
 

@@ -207,29 +207,11 @@ impl Key for Subject {
 mod tests {
     use std::collections::HashSet;
 
-    use chrono::DateTime;
-
     use super::*;
-    use crate::events::REST;
     use crate::random::Random;
 
     fn event(ip: IpAddr, status: u16) -> Event {
-        let at = DateTime::from_timestamp_millis(1_790_000_000_123).expect("in range");
-        Event {
-            id: Uuid::nil(),
-            user: None,
-            service: REST.into(),
-            started_at: at,
-            ended_at: at,
-            status,
-            bytes_out: 10,
-            method: "GET".into(),
-            path: "/nowhere".into(),
-            ip: Some(ip),
-            user_agent: Some("tests/1.0".into()),
-            request_id: "first".into(),
-            service_data: None,
-        }
+        Event { ip: Some(ip), status, ..Event::example() }
     }
 
     fn address(number: u32) -> IpAddr {

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use uuid::Uuid;
 
-use super::{Draft, Event, Events, NotCommitted, REST};
+use super::{CLIENT_GONE, Draft, Event, Events, NotCommitted, REST};
 use crate::app::App;
 use crate::db::change::Change;
 use crate::error::{Code, Error};
@@ -27,9 +27,6 @@ use crate::http::request_id::RequestId;
 use crate::ratelimit::layer::action_of;
 use crate::secret::PlainSecret;
 use crate::users::UserId;
-
-/// What a client that hung up was told: nothing. 499 is what access logs call it.
-const CLIENT_GONE: u16 = 499;
 
 /// The path of client grants: they sign, and change nothing.
 const GRANT: &str = "/auth/token";
@@ -55,13 +52,15 @@ pub async fn record<S: Inner>(app: App, mut request: Request, inner: S) -> Respo
     let recorder = Recorder { app, draft, id, authorization, is_head, change: Change::default() };
 
     let once_more = recorder.may_repeat(&request).then(|| (copy_of(&request), inner.clone()));
-    let (why, pending) = match recorder.answer(request, inner, pending).await {
+    let (why, mut pending) = match recorder.answer(request, inner, pending).await {
         Ok(response) => return response,
         Err(refused) => refused,
     };
     let (Some((request, inner)), NotCommitted::Outdated) = (once_more, why) else {
         return recorder.refuse(pending).await;
     };
+    // The first answer did not leave, and until there is a second one, the client may hang up.
+    pending.answer(CLIENT_GONE, 0);
     let request = request.map(|()| Body::from(recorder.draft.start_over()));
     match recorder.answer(request, inner, pending).await {
         Ok(response) => response,

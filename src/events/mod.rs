@@ -16,6 +16,7 @@ mod eraser;
 mod feed;
 mod live;
 mod partitions;
+mod pen;
 mod pruner;
 mod service;
 mod store;
@@ -43,6 +44,9 @@ use crate::users::UserId;
 
 /// The name of this door in the `service` of an event.
 pub const REST: &str = "cloud-accounts";
+
+/// What a client that hung up was told: nothing. 499 is what access logs call it.
+const CLIENT_GONE: u16 = 499;
 
 /// Which events come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// The same of a client that hung up before it was told anything.
+    fn unheard(&self) -> Self {
+        Self { status: CLIENT_GONE, bytes_out: 0, ..self.clone() }
+    }
+
     /// The instant inside the id.
     pub fn created_at(&self) -> DateTime<Utc> {
         instant(self.id)
@@ -125,6 +134,28 @@ impl FromStr for EventId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Event {
+        /// Any.
+        pub fn example() -> Self {
+            let at = DateTime::from_timestamp_millis(1_790_000_000_123).expect("in range");
+            Self {
+                id: Uuid::nil(),
+                user: None,
+                service: REST.into(),
+                started_at: at,
+                ended_at: at,
+                status: 404,
+                bytes_out: 10,
+                method: "GET".into(),
+                path: "/nowhere".into(),
+                ip: None,
+                user_agent: Some("tests/1.0".into()),
+                request_id: "first".into(),
+                service_data: None,
+            }
+        }
+    }
 
     #[test]
     fn an_id_knows_its_instant_and_sorts_after_the_first_of_it() {

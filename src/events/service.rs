@@ -49,10 +49,10 @@ pub enum NotCommitted {
 }
 
 impl Events {
-    /// The events of this database, and the writer that must run for them.
+    /// The events of this database, and the writer that must run for them, which has so many connections of its own.
     pub fn new(
         pool: Pool,
-        writer_pool: Pool,
+        side_by_side: usize,
         pulse: Pulse,
         config: &config::Events,
         clock: Clock,
@@ -60,7 +60,7 @@ impl Events {
         metrics: Metrics,
     ) -> (Self, Writer) {
         let trouble = Trouble::none(metrics.clone());
-        let (writer, queue) = Writer::new(writer_pool, pulse, config, trouble.clone(), metrics);
+        let (writer, queue) = Writer::new(pool.clone(), side_by_side, pulse, config, trouble.clone(), metrics);
         let (deadline, retention) = (Duration::from_millis(config.commit_deadline_ms), config.retention);
         let crowds = Crowds::default();
         let is_relaxed = config.durability == Durability::Relaxed;
@@ -133,14 +133,10 @@ impl Events {
             let told = event.take().ok_or(NotCommitted::Unknown)?;
             let Entry { word, row, .. } = entry.insert(self.enter(told, draft));
             let (done, fate) = oneshot::channel();
-            place.send(Handover {
-                event: word.clone(),
-                version,
-                is_new: row.is_none(),
-                done: Some(done),
-                _place: None,
-            });
-            match fate.await {
+            let is_new = row.is_none();
+            place.send(Handover { event: word.clone(), version, is_new, done: Some(done), _place: None });
+            let mut wait = Wait { events: self, word, is_new, fate };
+            match (&mut wait.fate).await {
                 Ok(Fate::Committed) => Ok(()),
                 Ok(Fate::Outdated) => Err(NotCommitted::Outdated),
                 Ok(Fate::Unknown) | Err(_) => Err(NotCommitted::Unknown),
@@ -204,6 +200,25 @@ impl Events {
             self.forgotten.notify_one();
         }
         Ok(())
+    }
+}
+
+/// Who waits for what becomes of an event.
+struct Wait<'a> {
+    events: &'a Events,
+    word: &'a Arc<Event>,
+    is_new: bool,
+    fate: oneshot::Receiver<Fate>,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        // From here on nobody can be told, and the writer knows. Of what was told and not heard, the answer did not leave.
+        self.fate.close();
+        if let Ok(Fate::Outdated | Fate::Unknown) = self.fate.try_recv() {
+            let word = if self.is_new { Arc::new(self.word.unheard()) } else { self.word.clone() };
+            self.events.hand_over(word);
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Trouble(Arc<State>);
 
 struct State {
     is_stuck: AtomicBool,
+    /// The same of events that were tried before: no answer waits for those.
+    is_behind: AtomicBool,
     /// Events dropped since it began.
     dropped: AtomicU64,
     metrics: Metrics,
@@ -19,13 +21,20 @@ struct State {
 
 impl Trouble {
     pub fn none(metrics: Metrics) -> Self {
-        Self(Arc::new(State { is_stuck: AtomicBool::default(), dropped: AtomicU64::default(), metrics }))
+        Self(Arc::new(State {
+            is_stuck: AtomicBool::default(),
+            is_behind: AtomicBool::default(),
+            dropped: AtomicU64::default(),
+            metrics,
+        }))
     }
 
-    /// A statement failed, or had no answer in time, and the database is not known to be away.
-    pub fn begin(&self, events: usize, reason: &dyn std::fmt::Display) {
-        if !self.0.is_stuck.swap(true, Ordering::Relaxed) {
-            tracing::warn!(events, %reason, "events could not be written yet");
+    /// A statement failed, of new events or of others, or had no answer in time, and the database is not known to be away.
+    pub fn begin(&self, are_new: bool, events: usize, reason: &dyn std::fmt::Display) {
+        let state = if are_new { &self.0.is_stuck } else { &self.0.is_behind };
+        // Where new ones cannot be written, it is no news that others cannot.
+        if (are_new || !self.is_stuck()) && !state.swap(true, Ordering::Relaxed) {
+            tracing::warn!(events, are_new, %reason, "events could not be written yet");
         }
     }
 
@@ -38,9 +47,11 @@ impl Trouble {
     }
 
     /// The database had an answer.
-    pub fn end(&self) {
-        if self.0.is_stuck.swap(false, Ordering::Relaxed) {
-            tracing::info!("events are written again");
+    pub fn end(&self, are_new: bool) {
+        let was_stuck = self.0.is_stuck.swap(false, Ordering::Relaxed);
+        let was_behind = !are_new && self.0.is_behind.swap(false, Ordering::Relaxed);
+        if was_stuck || was_behind {
+            tracing::info!(are_new, "events are written again");
         }
     }
 

@@ -283,3 +283,51 @@ async fn a_server_whose_events_find_no_room_is_not_ready_until_they_do() {
     assert_eq!(app.row_after_all(refused.header("x-request-id")).await["status"], 503);
     app.me(&ada.token).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_process_of_postgres_that_freezes_with_rows_in_its_hands_holds_up_nobody_else() {
+    let postgres = Postgres::start().await;
+    let app = TestApp::start_on(Database::elsewhere(postgres.running.url()), |config| {
+        config.events.commit_deadline_ms = 300;
+    })
+    .await;
+    let ada = app.person("ada").await;
+    app.execute(
+        "create function wait_for_the_test() returns trigger language plpgsql as $$
+         begin perform pg_advisory_xact_lock_shared(1843); return null; end $$",
+    )
+    .await;
+    app.execute(
+        "create trigger wait after insert on events for each row when (new.request_id = 'slow' and new.status = 401)
+         execute function wait_for_the_test()",
+    )
+    .await;
+    let mut database = app.connection().await;
+    sqlx::query("select pg_advisory_lock(1843)").execute(&mut database).await.expect("the lock");
+    let slow = tokio::spawn(app.get("/users/me").header("x-request-id", "slow").attempt());
+    let query = "select pid from pg_stat_activity where wait_event = 'advisory'";
+    let mut frozen = None;
+    until("its event is inserted and not committed", async || {
+        frozen = sqlx::query_scalar(query).fetch_optional(&mut database).await.expect("it answers").map(Pid::from_raw);
+        frozen.is_some()
+    })
+    .await;
+    let frozen = frozen.expect("it waits");
+    kill(frozen, Signal::SIGSTOP).expect("it runs");
+    slow.await.expect("it is answered").expect("an answer").refused(503, "DatabaseUnavailable");
+    sqlx::query("select pg_advisory_unlock(1843)").execute(&mut database).await.expect("the lock goes");
+
+    // The last word about it waits for the frozen one, and nobody waits for the last word.
+    app.until_waiting(1).await;
+    for _ in 0..20 {
+        app.me(&ada.token).await.expect(200);
+    }
+    kill(frozen, Signal::SIGCONT).expect("it is frozen");
+    until("the row says what the client was told", async || {
+        app.rows_of("slow").await.iter().any(|row| row["status"] == 503)
+    })
+    .await;
+    assert_eq!(app.rows_of("slow").await.len(), 1);
+    app.stop().await;
+    postgres.running.stop().await;
+}

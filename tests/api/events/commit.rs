@@ -189,3 +189,39 @@ async fn an_event_that_gave_in_to_another_transaction_is_written_all_the_same() 
     let row = app.row_after_all(answer.header("x-request-id")).await;
     assert_eq!((&row["status"], &row["path"]), (&503.into(), &"/users/me".into()));
 }
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_an_outdated_answer_was_made_again_is_recorded_as_told_nothing() {
+    let app = TestApp::start_with(|config| config.events.commit_deadline_ms = 60_000).await;
+    let ada = app.person("ada").await;
+    app.me(&ada.token).await.expect(200);
+    let mut connection = app.connection().await;
+    let mut closed = connection.begin().await.expect("a transaction");
+    sqlx::query(CLOSED).execute(&mut *closed).await.expect("the lock");
+    let call = app.me(&ada.token).header("x-request-id", "gone").header("connection", "close");
+    let asking = tokio::spawn(async { call.attempt().await });
+    app.somebody_waits_for_a_lock().await;
+    app.execute("update users set version = version + 1").await;
+    asking.abort();
+    assert!(asking.await.is_err());
+    until("the server notices", async || app.metrics().await.requests("GET", "/users/me", 499) == 1.0).await;
+    closed.rollback().await.expect("the lock goes");
+
+    let row = app.row_after_all("gone").await;
+    assert_eq!((&row["status"], &row["bytes_out"]), (&499.into(), &0.into()), "{row}");
+    assert_eq!(row["user_id"].as_str().map(|id| format!("user-{id}")), Some(ada.id));
+}
+
+#[tokio::test]
+async fn a_connection_of_the_writer_that_dies_between_two_events_refuses_nobody() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.me(&ada.token).await.expect(200);
+    let query = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where datname = current_database() and state = 'idle' and query like '%insert into events%'";
+    assert!(app.count(query).await >= 1);
+    for _ in 0..3 {
+        let answer = app.me(&ada.token).await.expect(200);
+        assert_eq!(app.rows_of(answer.header("x-request-id")).await.len(), 1);
+    }
+}
