@@ -87,9 +87,9 @@ async fn the_writer_the_pool_and_the_door_are_measured() {
     assert_eq!((page.value("events_queue_length"), page.value("events_queue_max")), (0.0, 10_000.0));
     assert_eq!((page.value("events_backlog"), page.value("events_dropped_total")), (0.0, 0.0));
     assert_eq!(page.value("http_connections_max"), 77.0);
-    assert_eq!(page.value("database_connections_max"), 5.0, "of eight, two are the writer's and one the pulse's");
+    assert_eq!(page.value("database_connections_max"), 4.0, "of eight, three are the writer's and one the pulse's");
     let open = page.value("database_connections_in_use") + page.value("database_connections_idle");
-    assert!((1.0..=5.0).contains(&open), "{page:?}");
+    assert!((1.0..=4.0).contains(&open), "{page:?}");
     assert_eq!((page.value("database_up"), page.value("scrape_incomplete")), (1.0, 0.0));
 
     app.connection_holding("lock table users in access exclusive mode", async || {

@@ -1,23 +1,24 @@
 //! Passwords and their hashes. Argon2 is named only here.
 //!
 //! Hashing is slow on purpose, so it is the cheapest way to exhaust a server. Hence no more hashes run at once than
-//! configured, on threads that may block; a bounded number of requests waits for one, for a bounded time; the memory of
-//! a finished hash is kept for the next.
+//! configured, on threads of their own (`crew.rs`); a bounded number of requests waits for one, for a bounded time; the
+//! memory of a finished hash is kept for the next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod crew;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::crew::{Crew, Failure};
+use crate::config;
+use crate::error::{Code, Error, Result};
+use crate::metrics::{Hashing, Metrics};
+use crate::random::Random;
 use anyhow::{Context, anyhow, ensure};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
-
-use crate::config;
-use crate::error::{Code, Error, Result};
-use crate::metrics::{Hashing, Metrics};
-use crate::random::Random;
 
 /// A password as typed. `Debug` prints a placeholder.
 #[derive(Clone, Debug)]
@@ -72,15 +73,11 @@ pub struct Hasher(Arc<Inner>);
 
 struct Inner {
     params: Params,
-    running: Arc<Semaphore>,
-    admitted: Semaphore,
+    crew: Crew<Vec<Block>>,
+    most_running: usize,
     deadline: Duration,
-    /// Memory of finished hashes; never more pieces than hashes run at once.
-    spare_memory: Mutex<Vec<Vec<Block>>>,
     random: Random,
     metrics: Metrics,
-    /// How many may run, and how many may be admitted.
-    most: (usize, usize),
 }
 
 /// Checks the section `[password]`.
@@ -104,25 +101,20 @@ fn params(config: &config::Password) -> anyhow::Result<Params> {
 impl Hasher {
     /// A hasher with the parameters and bounds of the section `[password]`.
     pub fn new(config: &config::Password, random: Random, metrics: Metrics) -> anyhow::Result<Self> {
-        let most = (config.max_parallel_hashes, config.max_parallel_hashes + config.max_queued_hashes);
         Ok(Self(Arc::new(Inner {
             params: params(config)?,
-            running: Arc::new(Semaphore::new(most.0)),
-            admitted: Semaphore::new(most.1),
+            crew: Crew::new(config.max_parallel_hashes, config.max_queued_hashes),
+            most_running: config.max_parallel_hashes,
             deadline: Duration::from_millis(config.queue_deadline_ms),
-            spare_memory: Mutex::default(),
             random,
             metrics,
-            most,
         })))
     }
 
-    /// How busy it is right now. A hash whose client hung up runs on and hides one that waits.
+    /// How busy it is right now. A hash whose client hung up runs on.
     pub fn load(&self) -> Hashing {
-        let (most_running, most_admitted) = self.0.most;
-        let running = most_running.saturating_sub(self.0.running.available_permits());
-        let admitted = most_admitted.saturating_sub(self.0.admitted.available_permits());
-        Hashing { running, most: most_running, waiting: admitted.saturating_sub(running) }
+        let (running, waiting) = self.0.crew.load();
+        Hashing { running, most: self.0.most_running, waiting }
     }
 
     /// Hashes a new password with the present parameters and a fresh salt.
@@ -163,42 +155,30 @@ impl Hasher {
     }
 
     async fn run(&self, password: Password, salt: Vec<u8>, params: Params, decoy: Option<Params>) -> Result<Vec<u8>> {
-        let overloaded = || {
-            self.0.metrics.hash_refused();
-            Error::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(2) }
-        };
-        let _admitted = self.0.admitted.try_acquire().map_err(|_| overloaded())?;
-        let running = tokio::time::timeout(self.0.deadline, self.0.running.clone().acquire_owned())
-            .await
-            .map_err(|_| overloaded())?
-            .context("the hasher was closed")?;
-
-        let inner = self.0.clone();
-        let hash = move || {
-            // Held by the thread, not by the request: a client that hangs up does not stop the hash, so it must not
-            // make room for another one either.
-            let _running = running;
+        let hash = move |memory: &mut Vec<Block>| {
             if let Some(decoy) = decoy {
-                inner.compute(&password, &salt, &decoy)?;
+                compute(&password, &salt, &decoy, memory)?;
             }
-            inner.compute(&password, &salt, &params)
+            compute(&password, &salt, &params, memory)
         };
-        Ok(tokio::task::spawn_blocking(hash).await.context("a hash did not finish")??)
+        match self.0.crew.run(self.0.deadline, hash).await {
+            Ok(output) => Ok(output?),
+            Err(Failure::Full | Failure::Late) => {
+                self.0.metrics.hash_refused();
+                Err(Error::Busy { code: Code::Overloaded, retry_after: Duration::from_secs(2) })
+            }
+            Err(Failure::Broken) => Err(anyhow!("a hash did not finish").into()),
+        }
     }
 }
 
-impl Inner {
-    fn compute(&self, password: &Password, salt: &[u8], params: &Params) -> anyhow::Result<Vec<u8>> {
-        let spare = || self.spare_memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = spare().pop().unwrap_or_default();
-        memory.resize(params.block_count(), Block::new());
-        let mut output = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-            .hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut output, &mut memory[..])
-            .map_err(|error| anyhow!("argon2: {error}"))?;
-        spare().push(memory);
-        Ok(output)
-    }
+fn compute(password: &Password, salt: &[u8], params: &Params, memory: &mut Vec<Block>) -> anyhow::Result<Vec<u8>> {
+    memory.resize(params.block_count(), Block::new());
+    let mut output = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut output, &mut memory[..])
+        .map_err(|error| anyhow!("argon2: {error}"))?;
+    Ok(output)
 }
 
 /// Parameters of a hash that costs what `stored` costs less than `todays`: memory times passes.
