@@ -37,7 +37,7 @@ pub async fn fill(connection: &mut PgConnection, rows: usize) -> Result<Vec<Uuid
 }
 
 /// Serves until stdin ends, which is when the bench does. By default a pool tests a connection before each use, as every bare
-/// handler does that nobody has thought about; `is_untested` is one that trusts it.
+/// handler does that nobody has thought about; `is_untested` is one that trusts it. After each use a pool of sqlx tests it in any case.
 pub async fn serve(database_url: &str, is_untested: bool) -> Result<()> {
     let options = PgPoolOptions::new().min_connections(CONNECTIONS).max_connections(CONNECTIONS);
     let pool = options.test_before_acquire(!is_untested).connect(database_url).await.context("the floor's Postgres")?;

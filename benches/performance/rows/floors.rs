@@ -87,13 +87,13 @@ pub async fn me(world: &World, pace: Pace) -> Result<Vec<Row>> {
     let crowd = pair.compare("me, 200 users", pair.people.iter().map(Person::me).collect(), pace).await?;
     let untested = world.floor(&pair.url, &["--untested"]).await?;
     let asked = pair.floor_requests[..1].to_vec();
-    let untested = pair.compare_with(&untested, "F1 without tests of connections", asked, pace).await?;
+    let untested = pair.compare_with(&untested, "F1 without tests before use", asked, pace).await?;
     Ok(vec![
         ratio("`me`: `GET /users/me` ÷ F1", Goal::AtLeast(2.0), &one),
         p99("`me`: 99th percentile", Goal::AtMost(10.0), &one),
         ratio("`me` of 200 users in turn ÷ F1", Goal::None, &crowd),
         p99("`me` of 200 users: 99th percentile", Goal::None, &crowd),
-        ratio("F1 that does not test connections ÷ F1", Goal::None, &untested),
+        ratio("F1 that does not test connections before use ÷ F1", Goal::None, &untested),
     ])
 }
 
