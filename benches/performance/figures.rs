@@ -27,8 +27,12 @@ impl Series {
         self.quantile(1.0)
     }
 
-    /// The figure below which this share of all figures lies, between two of them in proportion; `NaN` when there is none.
+    /// The figure below which this share of all figures lies, between two of them in proportion; `NaN` when there is none,
+    /// or one that is no number: such a one has no place among the others.
     pub fn quantile(&self, share: f64) -> f64 {
+        if self.0.iter().any(|figure| figure.is_nan()) {
+            return f64::NAN;
+        }
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         #[expect(clippy::cast_precision_loss, reason = "a short list")]

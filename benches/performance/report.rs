@@ -36,11 +36,12 @@ impl Row {
         self.figures.is_empty()
     }
 
-    fn is_missed(&self) -> bool {
+    /// A figure that is no number meets nothing.
+    fn is_met(&self) -> bool {
         match self.goal {
-            Goal::AtLeast(least) => self.figures.median() < least,
-            Goal::AtMost(most) => self.figures.median() > most,
-            Goal::None => false,
+            Goal::AtLeast(least) => self.figures.median() >= least,
+            Goal::AtMost(most) => self.figures.median() <= most,
+            Goal::None => true,
         }
     }
 }
@@ -48,9 +49,10 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, unit, goal, figures, note } = self;
+        let met = if self.is_met() { "yes" } else { "**no**" };
         let (goal, met) = match goal {
-            Goal::AtLeast(least) => (format!("≥ {least}{unit}"), if self.is_missed() { "**no**" } else { "yes" }),
-            Goal::AtMost(most) => (format!("≤ {most}{unit}"), if self.is_missed() { "**no**" } else { "yes" }),
+            Goal::AtLeast(least) => (format!("≥ {least}{unit}"), met),
+            Goal::AtMost(most) => (format!("≤ {most}{unit}"), met),
             Goal::None => (String::new(), ""),
         };
         if self.has_failed() {
