@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use bloq_accounts::clock::Clock;
@@ -14,14 +15,22 @@ use crate::world::World;
 /// The document.
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
 
+/// The commit that is measured. `-dirty` behind it says that there are changes in no commit, other than of the document itself,
+/// or that nobody knows.
+pub fn source() -> String {
+    let mut git = Command::new("git");
+    git.args(["status", "--porcelain", "--", ".", ":!docs/performance.md"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let is_clean = git.output().is_ok_and(|told| told.status.success() && told.stdout.is_empty());
+    format!("{}{}", env!("BLOQ_ACCOUNTS_COMMIT"), if is_clean { "" } else { "-dirty" })
+}
+
 /// What ran where, and what came of it.
-pub async fn describe(world: &World, pace: Pace, rows: &[Row]) -> Result<String> {
+pub async fn describe(world: &World, source: &str, pace: Pace, rows: &[Row]) -> Result<String> {
     let mut connection = PgConnection::connect(world.url()).await?;
     let postgres: String = sqlx::query_scalar("show server_version").fetch_one(&mut connection).await?;
     let Pace { rounds, seconds } = pace;
-    let (date, version, commit) =
-        (Clock::System.now().format("%Y-%m-%d"), env!("CARGO_PKG_VERSION"), env!("BLOQ_ACCOUNTS_COMMIT"));
-    let mut text = format!("{date}, version {version} ({commit}), {rounds} rounds, {seconds} s a load. ");
+    let (date, version) = (Clock::System.now().format("%Y-%m-%d"), env!("CARGO_PKG_VERSION"));
+    let mut text = format!("{date}, version {version} ({source}), {rounds} rounds, {seconds} s a load. ");
     writeln!(text, "{} × {}, {}, PostgreSQL {postgres}.\n", cores(), processor(), kernel())?;
     write!(text, "{}", Table(rows))?;
     Ok(text)
