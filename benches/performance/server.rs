@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reqwest::{Client, RequestBuilder};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ pub struct Server {
     /// The floor serves until this ends.
     _stdin: Option<ChildStdin>,
     pub url: String,
+    client: Client,
     /// From its start to the line that says where it listens: from then on it serves.
     pub ready_after: Duration,
 }
@@ -37,7 +39,15 @@ impl Server {
         let ready_after = began.elapsed();
         let url = greeting.as_deref().and_then(|line| line.split([' ', ',']).find(|word| word.starts_with("http://")));
         let Some(url) = url else { bail!("a server did not start: {}", std::fs::read_to_string(log)?.trim()) };
-        Ok(Self { url: url.to_owned(), process, _stdin: stdin, ready_after })
+        Ok(Self { url: url.to_owned(), client: Client::new(), process, _stdin: stdin, ready_after })
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.url))
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url))
     }
 
     /// Resident memory, bytes.

@@ -93,8 +93,20 @@ impl World {
 
     /// Our server on this database.
     pub async fn serve(&self, database_url: &str) -> Result<Server> {
+        self.serve_with(database_url, &[]).await
+    }
+
+    /// Our server with hashes that cost next to nothing, for very many log-ins that are not what is measured.
+    pub async fn serve_hastily(&self, database_url: &str) -> Result<Server> {
+        let environment =
+            [("BLOQ_ACCOUNTS_PASSWORD__ARGON2_MEMORY_KIB", "8"), ("BLOQ_ACCOUNTS_PASSWORD__ARGON2_ITERATIONS", "1")];
+        self.serve_with(database_url, &environment).await
+    }
+
+    async fn serve_with(&self, database_url: &str, environment: &[(&str, &str)]) -> Result<Server> {
         let mut command = self.command(&self.new_folder());
-        Server::start(command.args(["serve", "--database-url", database_url]), &self.new_folder()).await
+        command.args(["serve", "--database-url", database_url]).envs(environment.iter().copied());
+        Server::start(&mut command, &self.new_folder()).await
     }
 
     /// The floor on this database, with these further arguments: this program once more.

@@ -42,7 +42,6 @@ impl Filled {
         let server = world.serve(&database_url).await?;
         // The one after the first, whose id is not made of the name, has a tenth of all events.
         let mut people = people::log_in(world, &database_url, &server, "busy", ordinary + 2).await?;
-        people.sort_by_key(|person| (person.name.len(), person.name.clone()));
         let quiet = people::log_in(world, &database_url, &server, "quiet", REQUESTS + 1).await?;
         let quiet = quiet.into_iter().filter(|person| person.name != "quiet-1").collect();
         let ordinary = people.split_off(2);
@@ -57,10 +56,10 @@ impl Filled {
     }
 
     /// Milliseconds of one page.
-    async fn time(&self, client: &reqwest::Client, person: &Person, query: &str) -> Result<f64> {
-        let request = client.get(format!("{}/users/me/events{query}", self.server.url)).bearer_auth(&person.token);
+    async fn time(&self, person: &Person, query: &str) -> Result<f64> {
+        let request = self.server.get(&format!("/users/me/events{query}")).bearer_auth(&person.token);
         let began = Instant::now();
-        request.send().await?.error_for_status()?.bytes().await?;
+        people::ask(request).await?;
         Ok(ms(began.elapsed()))
     }
 
@@ -103,7 +102,7 @@ impl Page {
     }
 
     /// The milliseconds of request number `at`.
-    async fn time(self, client: &reqwest::Client, filled: &Filled, at: usize) -> Result<f64> {
+    async fn time(self, filled: &Filled, at: usize) -> Result<f64> {
         let (person, query) = match self {
             Self::Newest => (&filled.ordinary[at % filled.ordinary.len()], String::new()),
             Self::NewestOfHot => (&filled.hot, String::new()),
@@ -111,7 +110,7 @@ impl Page {
             Self::MiddleOfHot => (&filled.hot, format!("?before={}", filled.middle)),
             Self::RefusedOfHot => (&filled.hot, "?status=4xx".to_owned()),
         };
-        filled.time(client, person, &query).await
+        filled.time(person, &query).await
     }
 }
 
@@ -119,12 +118,11 @@ pub async fn events(world: &World, pace: Pace) -> Result<Vec<Row>> {
     let rounds = usize::try_from(pace.rounds)?;
     let small = Filled::new(world, "bench_events_small", SMALL, 9).await?;
     let large = Filled::new(world, "bench_events_large", LARGE, REQUESTS * rounds).await?;
-    let client = reqwest::Client::new();
     let (mut rows, mut newest) = (Vec::new(), f64::NAN);
     for page in Page::ALL {
         let what = format!("`events`: {}, {LARGE_TO_SMALL}", page.what());
         let goal = if page == Page::RefusedOfHot { Goal::None } else { Goal::AtMost(1.3) };
-        let compared = match compare(page, [&small, &large], &client, rounds).await {
+        let compared = match compare(page, [&small, &large], rounds).await {
             Ok(compared) => compared,
             Err(error) => {
                 rows.push(Row::failed(what, &error));
@@ -158,7 +156,7 @@ struct Compared {
     times: [f64; 2],
 }
 
-async fn compare(page: Page, tables: [&Filled; 2], client: &reqwest::Client, rounds: usize) -> Result<Compared> {
+async fn compare(page: Page, tables: [&Filled; 2], rounds: usize) -> Result<Compared> {
     let (mut ratios, mut times) = (Series::default(), <[Series; 2]>::default());
     for round in 0..rounds {
         let mut of_round = <[Series; 2]>::default();
@@ -167,7 +165,7 @@ async fn compare(page: Page, tables: [&Filled; 2], client: &reqwest::Client, rou
         }
         for at in (0..page.requests()).map(|request| round * page.requests() + request) {
             for (filled, series) in tables.iter().zip(&mut of_round) {
-                series.push(page.time(client, filled, at).await?);
+                series.push(page.time(filled, at).await?);
             }
         }
         let [small, large] = of_round.map(|series| series.median());

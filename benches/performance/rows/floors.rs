@@ -101,7 +101,7 @@ pub async fn me(world: &World, pace: Pace) -> Result<Vec<Row>> {
 pub async fn token(world: &World, pace: Pace) -> Result<Vec<Row>> {
     let pair = Pair::start(world, "bench_token", 1).await?;
     let client = pair.people[0].client(&pair.ours).await?;
-    let compared = pair.compare("token", vec![client.by_keys], pace).await?;
+    let compared = pair.compare("token", vec![client.by_keys()], pace).await?;
     Ok(vec![
         ratio("`token`: `POST /auth/token` with client keys ÷ F1", Goal::AtLeast(0.8), &compared),
         p99("`token`: 99th percentile", Goal::None, &compared),
@@ -112,7 +112,7 @@ pub async fn token(world: &World, pace: Pace) -> Result<Vec<Row>> {
 pub async fn refresh(world: &World, pace: Pace) -> Result<Vec<Row>> {
     let pair = Pair::start(world, "bench_refresh", 1).await?;
     let client = pair.people[0].client(&pair.ours).await?;
-    let compared = pair.compare("refresh", vec![client.by_refresh], pace).await?;
+    let compared = pair.compare("refresh", vec![client.by_refresh()], pace).await?;
     Ok(vec![
         ratio("`refresh`: `POST /auth/token` with a refresh token ÷ F1", Goal::AtLeast(1.0), &compared),
         p99("`refresh`: 99th percentile", Goal::None, &compared),

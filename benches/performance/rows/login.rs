@@ -83,15 +83,14 @@ fn time_of_a_hash() -> Result<Duration> {
 
 /// Asks for the profile at a steady pace, whether the last answer has come or not; answers milliseconds.
 async fn me(server: &Server, person: &Person, seconds: u32) -> Result<Series> {
-    let (client, url) = (reqwest::Client::new(), format!("{}/users/me", server.url));
     let mut beat = interval(Duration::from_secs(1) / BESIDE);
     beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut asked = JoinSet::new();
     for _ in 0..seconds * BESIDE {
         let due = beat.tick().await;
-        let request = client.get(&url).bearer_auth(&person.token);
+        let request = server.get("/users/me").bearer_auth(&person.token);
         asked.spawn(async move {
-            request.send().await?.error_for_status()?.bytes().await?;
+            people::ask(request).await?;
             anyhow::Ok(ms(due.elapsed()))
         });
     }

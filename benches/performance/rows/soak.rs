@@ -40,7 +40,7 @@ async fn flat(world: &World) -> Result<Row> {
     let client = people[0].client(&server).await?;
     let me = people.iter().map(people::Person::me).collect();
     let mut targets = Vec::new();
-    for requests in [me, vec![client.by_keys], vec![client.by_refresh], vec![people[0].log_in()]] {
+    for requests in [me, vec![client.by_keys()], vec![client.by_refresh()], vec![people[0].log_in()]] {
         targets.push(Target::new(&server.url, requests, &world.new_folder()).await?);
     }
     progress(&format!("soak: {LONG:?} of load"));
@@ -74,7 +74,7 @@ async fn export(world: &World) -> Result<Row> {
     progress("soak: export of a million events");
     let began = Instant::now();
     let download = async {
-        let request = reqwest::Client::new().get(format!("{}/users/me/events", server.url));
+        let request = server.get("/users/me/events");
         let mut answer = request.bearer_auth(&hot.token).header(ACCEPT, NDJSON).send().await?.error_for_status()?;
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         ensure!(kind.starts_with(NDJSON), "GET /users/me/events does not stream {NDJSON}: it answered {kind}");
