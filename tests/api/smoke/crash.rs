@@ -1,4 +1,5 @@
-//! kill -9, of the server and of its Postgres, at random moments in the middle of a crowd.
+//! kill -9, of the server and of its Postgres, at random moments in the middle of a crowd, which now and then has another
+//! server beside it on the same Postgres.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,10 @@ use uuid::Uuid;
 
 use super::outage::without_limits;
 use super::{Place, Program, Somebody, ada};
-use crate::harness::program::{DEADLINE, until};
+use crate::harness::program::{free_address, until};
+
+/// Thousands of answers have come by then, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Who is hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +110,35 @@ impl Wish {
         match self {
             Self::Change => &["DatabaseUnavailable", "Overloaded", "OutcomeUnknown"],
             _ => &["DatabaseUnavailable", "Overloaded"],
+        }
+    }
+}
+
+/// When they are hit.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// After so many answers, and as much time besides.
+    after: usize,
+    then: Duration,
+    /// For so long the crowd holds its breath, and what it has asked for before goes on.
+    pause: Duration,
+    /// Whether half of the crowd asks the other server.
+    is_shared: bool,
+}
+
+impl Moment {
+    /// Each turn has moments of its own: early ones, ones after some thousand answers, and ones that nothing tells.
+    fn of_turn(turn: usize, random: &mut StdRng) -> Self {
+        let (answers, millis) = match turn % 4 {
+            0 | 1 => (1..150, 0..1),
+            2 => (2000..5000, 0..1),
+            _ => (1..2, 0..4000),
+        };
+        Self {
+            after: random.random_range(answers),
+            then: Duration::from_millis(random.random_range(millis)),
+            pause: Duration::from_micros(random.random_range(0..3000)),
+            is_shared: random.random(),
         }
     }
 }
@@ -217,18 +250,20 @@ impl Crowd {
         true
     }
 
-    /// Everybody at once, each until the server is gone or the story over.
-    async fn works_during(&self, server: &Program, story: impl Future<Output = ()>) {
+    /// Everybody at once, with these servers in turn, each until the server is gone or the story over.
+    async fn works_during(&self, servers: &[&Program], story: impl Future<Output = ()>) {
         let is_over = Cell::new(false);
         let wishes = Wish::OF_THE_CROWD.into_iter().flat_map(|(wish, count)| std::iter::repeat_n(wish, count));
-        let clients = wishes.map(async |wish| while !is_over.get() && self.ask(server, wish).await {});
+        let clients = wishes
+            .zip(servers.iter().cycle())
+            .map(async |(wish, server)| while !is_over.get() && self.ask(server, wish).await {});
         let story = async {
             story.await;
             is_over.set(true);
         };
         let work = async { tokio::join!(join_all(clients), story) };
-        let worked = tokio::time::timeout(DEADLINE, work).await;
-        assert!(worked.is_ok(), "nobody is answered any more: {}", server.said());
+        let worked = tokio::time::timeout(PATIENCE, work).await;
+        assert!(worked.is_ok(), "nobody is answered any more: {}", said(servers));
     }
 
     /// Waits for so many more answers other than 503.
@@ -281,6 +316,22 @@ impl Crowd {
     }
 }
 
+/// Another server on the Postgres of the first one, which it does not end with.
+async fn neighbour(place: &Place, of: &Place) -> Program {
+    let address = free_address();
+    let key = std::fs::read_to_string(of.data_dir().join("master.key")).expect("the first one made it");
+    let mut command = place.command(&["serve", "--listen", &address.to_string()]);
+    // Not among the arguments: who names the data folder there counts as a process of it.
+    without_limits(&mut command).env("DATABASE_URL", of.url()).env("BLOQ_ACCOUNTS_SERVER__MASTER_KEY", key.trim());
+    let server = Program::start(command, address).await;
+    server.becomes_ready().await;
+    server
+}
+
+fn said(servers: &[&Program]) -> String {
+    servers.iter().map(|server| server.said()).collect::<Vec<_>>().join("\n")
+}
+
 /// The process of Postgres that is another one after every crash of it.
 async fn checkpointer(place: &Place) -> sqlx::Result<i32> {
     let mut database = PgConnection::connect(&place.url()).await?;
@@ -306,27 +357,28 @@ async fn hit_each(times: usize) {
         given.map_or_else(|| Clock::System.now().timestamp_millis() as u64, |seed| seed.parse().expect("a number"));
     println!("BLOQ_ACCOUNTS_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let mut victims = Victim::ALL.repeat(times);
-    victims.shuffle(&mut random);
-    let mut moment = || (random.random_range(1..150), Duration::from_micros(random.random_range(0..3000)));
-    let rounds: Vec<_> = victims.into_iter().map(|victim| (victim, moment())).collect();
+    let mut rounds: Vec<_> =
+        (0..times).flat_map(|turn| Victim::ALL.map(|victim| (victim, Moment::of_turn(turn, &mut random)))).collect();
+    rounds.shuffle(&mut random);
 
-    let place = Place::filled();
+    let (place, place_beside) = (Place::filled(), Place::new());
     let mut server = place.serve_with(without_limits).await;
+    let mut beside = neighbour(&place_beside, &place).await;
     let crowd = Crowd::gather(&place, &server).await;
     // In these rounds the server lived until all was written.
     let mut certain = BTreeSet::new();
-    for (victim, (after, pause)) in rounds {
+    for (victim, moment) in rounds {
         let from = crowd.told.borrow().len();
+        let servers = if moment.is_shared { &[&server, &beside][..] } else { &[&server] };
         crowd
-            .works_during(&server, async {
+            .works_during(servers, async {
                 crowd.is_served(1).await;
                 let before = checkpointer(&place).await.expect("Postgres runs");
                 let mut processes = victim.processes(&place, &server).await;
                 processes.shuffle(&mut random);
-                crowd.is_served(after).await;
-                // The crowd holds its breath, and what it has asked for before goes on.
-                std::thread::sleep(pause);
+                crowd.is_served(moment.after).await;
+                tokio::time::sleep(moment.then).await;
+                std::thread::sleep(moment.pause);
                 let hit = processes.into_iter().filter(|process| kill(*process, Signal::SIGKILL).is_ok()).count();
                 assert!(hit > 0, "{victim:?} was gone");
                 if victim.spares_the_server() {
@@ -340,10 +392,8 @@ async fn hit_each(times: usize) {
             let told = crowd.told.borrow();
             let count = |status| told[from..].iter().filter(|told| told.status == status).count();
             let (all, refused, unheard) = (told.len() - from, count(Some(503)), count(None));
-            println!(
-                "{victim:?} after {after} answers and {pause:?}: of {all} {refused} were refused, {unheard} unheard"
-            );
-            assert!(unheard == 0 || !victim.spares_the_server(), "the server lives: {}", server.said());
+            println!("{victim:?}, {moment:?}: of {all} {refused} were refused, {unheard} unheard");
+            assert!(unheard == 0 || !victim.spares_the_server(), "the servers live: {}", said(servers));
         }
         if victim.spares_the_server() {
             crowd.is_recorded(from, &mut place.database().await).await;
@@ -355,14 +405,19 @@ async fn hit_each(times: usize) {
     }
 
     // What was seen once stays: it is asked for in the end, too.
-    assert!(crowd.ask(&server, Wish::Profile).await);
+    for server in [&server, &beside] {
+        server.becomes_ready().await;
+        assert!(crowd.ask(server, Wish::Profile).await);
+    }
     let mut database = place.database().await;
     let query = "select coalesce(request_uuid::text, request_id), status, user_id from events";
     let rows = sqlx::query_as(query).fetch_all(&mut database).await.expect("rows");
     database.close().await.expect("it is open");
     crowd.was_told_what_is_recorded(&certain, rows);
-    let (code, _) = server.terminate().await;
-    assert_eq!(code, Some(0), "{}", server.said());
+    for server in [&mut beside, &mut server] {
+        let (code, _) = server.terminate().await;
+        assert_eq!(code, Some(0), "{}", server.said());
+    }
     place.is_left_alone().await;
 }
 
