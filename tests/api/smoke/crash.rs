@@ -235,7 +235,7 @@ impl Crowd {
         self.told.borrow_mut()[position].status = Some(answer.status);
         if answer.status == 503 {
             let (_, code) = answer.refusal();
-            assert!(wish.codes().contains(&code.as_str()), "{wish:?}: {answer:?}");
+            assert!(wish.codes().contains(&code.as_str()), "{wish:?}: {answer:?}: {}", server.said());
             if wish == Wish::Change && code != "OutcomeUnknown" {
                 self.names.refused.borrow_mut().insert(name);
             }
