@@ -33,7 +33,12 @@ impl World {
         let folder = tempfile::Builder::new().prefix("bloq-accounts-bench-").tempdir()?;
         // As root, Postgres is run by another user, who must get through.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
-        let settings = Settings { data_dir: folder.path().join("database"), postgres_bin: None, max_connections: 100 };
+        let settings = Settings {
+            data_dir: folder.path().join("database"),
+            postgres_bin: None,
+            max_connections: 100,
+            is_durable: true,
+        };
         let postgres = Embedded::start(settings, Holder::Server).await?;
         Ok(Self { folder, postgres })
     }

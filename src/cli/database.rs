@@ -14,6 +14,7 @@ pub fn embedded_settings(config: &Config) -> Settings {
         postgres_bin: (!folder.as_os_str().is_empty()).then(|| folder.clone()),
         // Room for a server and for commands beside it.
         max_connections: config.database.max_connections + 20,
+        is_durable: true,
     }
 }
 

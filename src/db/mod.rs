@@ -15,7 +15,7 @@ use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
-pub use pool::{Pool, Tx, limit_statements};
+pub use pool::{Pool, Tx};
 
 use crate::error::{Code, Error, Result};
 

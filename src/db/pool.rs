@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use super::{Meaning, change, meaning};
 
@@ -66,12 +66,18 @@ impl Pool {
     }
 
     /// A connection outside of the pool, for who must not wait for a crowd. Gone as soon as it is dropped, whatever happens on it.
+    /// No statement on it takes longer than `longest`.
     ///
     /// # Errors
     /// When none can be made within two seconds.
-    pub async fn connect(&self) -> sqlx::Result<PgConnection> {
-        let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&self.0.options)).await;
-        self.reached(connecting.unwrap_or(Err(sqlx::Error::PoolTimedOut)))
+    pub async fn connect(&self, longest: Duration) -> sqlx::Result<PgConnection> {
+        let connect = async {
+            let mut connection = PgConnection::connect_with(&self.0.options).await?;
+            prepare(&mut connection, longest).await?;
+            Ok(connection)
+        };
+        let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connect).await;
+        self.reached(connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)))
     }
 
     /// Whatever keeps us from a connection, a wrong password as much as a closed port, is a database that cannot be
@@ -110,15 +116,20 @@ fn fresh(options: &PgConnectOptions, connections: u32) -> PgPool {
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| Box::pin(limit_statements(connection, LONGEST_STATEMENT)));
+        .after_connect(|connection, _| Box::pin(prepare(connection, LONGEST_STATEMENT)));
     pool.connect_lazy_with(options.clone())
 }
 
-/// Ends what goes on in Postgres after nobody waits for it any more: a request that is cut off only hangs up.
-pub async fn limit_statements(connection: &mut PgConnection, longest: Duration) -> sqlx::Result<()> {
-    let longest = longest.as_millis().to_string();
-    let limit = sqlx::query("select set_config('statement_timeout', $1, false)").bind(longest);
-    limit.execute(connection).await.map(drop)
+/// Ends what goes on in Postgres after nobody waits for it any more: a request that is cut off only hangs up. And makes a
+/// commit wait for the disk where role, database or server say it need not: what was answered would be lost in a crash.
+/// What they say of standbys counts.
+async fn prepare(connection: &mut PgConnection, longest: Duration) -> sqlx::Result<()> {
+    let settings = format!(
+        "set statement_timeout = {};
+         select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
+        longest.as_millis()
+    );
+    sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await.map(drop)
 }
 
 /// A transaction: begun and ended by a service, handed to stores as a connection.

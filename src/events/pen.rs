@@ -120,9 +120,8 @@ impl Pen {
                 outcome => return outcome,
             }
         }
-        let mut connection = self.pool.connect().await?;
-        // Twice the time in which anybody waits for it: what a statement holds must not outlive it for long.
-        db::limit_statements(&mut connection, self.deadline * 2).await?;
+        // Twice the time in which anybody waits for a statement: what it holds must not outlive it for long.
+        let connection = self.pool.connect(self.deadline * 2).await?;
         self.execute_on(connection, claims, are_new && is_untried).await
     }
 

@@ -60,6 +60,7 @@ pub(super) struct Launch {
     pub log: PathBuf,
     socket: SocketFolder,
     max_connections: u32,
+    is_durable: bool,
 }
 
 impl Launch {
@@ -94,8 +95,8 @@ impl Launch {
         let socket = SocketFolder::make(&settings.data_dir, &account)?;
         account.check_reach(&socket.path).await?;
         let log = cluster::log_path(&settings.data_dir);
-        let max_connections = settings.max_connections;
-        Ok(Self { account, binaries, pgdata, log, socket, max_connections })
+        let Settings { max_connections, is_durable, .. } = *settings;
+        Ok(Self { account, binaries, pgdata, log, socket, max_connections, is_durable })
     }
 
     /// Where Postgres will be reached.
@@ -110,6 +111,7 @@ impl Launch {
         command.push(self.pgdata.clone().into_os_string());
         let mut socket_folder = OsString::from("unix_socket_directories=");
         socket_folder.push(&self.socket.path);
+        let durable = if self.is_durable { "on" } else { "off" };
         // Given here these win over whatever the folder's own configuration says.
         for setting in [
             socket_folder,
@@ -119,7 +121,9 @@ impl Launch {
             format!("max_connections={}", self.max_connections).into(),
             // Our role may use them all anyway; a reserve only sets a lower bound to the above.
             "superuser_reserved_connections=0".into(),
-            "fsync=on".into(),
+            format!("fsync={durable}").into(),
+            format!("synchronous_commit={durable}").into(),
+            format!("full_page_writes={durable}").into(),
             // The log goes where we sent it.
             "log_destination=stderr".into(),
             "logging_collector=off".into(),

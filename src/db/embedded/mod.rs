@@ -56,6 +56,8 @@ pub struct Settings {
     pub postgres_bin: Option<PathBuf>,
     /// How many connections Postgres accepts.
     pub max_connections: u32,
+    /// Whether what is committed outlives a crash. Tests alone say no.
+    pub is_durable: bool,
 }
 
 /// A running private Postgres: started again when it dies, ended when this is dropped.

@@ -17,6 +17,8 @@ async fn postgres_runs_as_it_was_told() {
     for (question, answer) in [
         ("SHOW listen_addresses", ""),
         ("SHOW fsync", "on"),
+        ("SHOW synchronous_commit", "on"),
+        ("SHOW full_page_writes", "on"),
         ("SHOW max_connections", "12"),
         ("SHOW server_encoding", "UTF8"),
         ("SHOW lc_collate", "C"),

@@ -57,7 +57,7 @@ impl Place {
 }
 
 pub fn settings(data_dir: PathBuf) -> Settings {
-    Settings { data_dir, postgres_bin: None, max_connections: 12 }
+    Settings { data_dir, postgres_bin: None, max_connections: 12, is_durable: true }
 }
 
 pub fn postmaster(data_dir: &Path) -> Option<Pid> {

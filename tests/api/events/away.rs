@@ -34,7 +34,7 @@ impl Postgres {
 }
 
 pub async fn start(place: &Place) -> Embedded {
-    let settings = Settings { data_dir: place.data_dir(), postgres_bin: None, max_connections: 30 };
+    let settings = Settings { data_dir: place.data_dir(), postgres_bin: None, max_connections: 30, is_durable: true };
     Embedded::start(settings, Holder::Server).await.expect("a Postgres of our own")
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bloq_accounts::users::AccessLevel;
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Connection;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::task::JoinSet;
 
+use crate::harness::database::Database;
 use crate::harness::program::until;
 use crate::harness::{STRONG, TestApp};
 
@@ -223,5 +224,21 @@ async fn a_connection_of_the_writer_that_dies_between_two_events_refuses_nobody(
     for _ in 0..3 {
         let answer = app.me(&ada.token).await.expect(200);
         assert_eq!(app.rows_of(answer.header("x-request-id")).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_waits_for_the_disk_whatever_the_database_says_and_for_standbys_as_it_says() {
+    for (said, counts) in [("off", "on"), ("remote_write", "remote_write"), ("local", "local")] {
+        let database = Database::new().await;
+        let mut connection = PgConnection::connect(&database.url).await.expect("it answers");
+        let setting = format!(
+            "do $$ begin
+                 execute format('alter database %I set synchronous_commit = {said}', current_database());
+             end $$"
+        );
+        sqlx::raw_sql(AssertSqlSafe(setting)).execute(&mut connection).await.expect("it is ours");
+        let app = TestApp::start_on(database, |_| {}).await;
+        assert_eq!(app.text("show synchronous_commit").await, counts, "{said}");
     }
 }

@@ -82,14 +82,6 @@ async fn keep(mut orders: mpsc::UnboundedReceiver<Order>) {
     let options = PgConnectOptions::from_str(url).expect("a database URL");
     let mut connection = PgConnection::connect_with(&options).await.expect("the test Postgres answers");
 
-    if embedded.is_some() {
-        // This Postgres dies with the run: nobody will look for its data after a crash, so nobody waits for the disk.
-        for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
-            run(&mut connection, format!("alter system set {setting} = off")).await;
-        }
-        run(&mut connection, "select pg_reload_conf()".into()).await;
-    }
-
     let template = format!("bloq_template_{}", std::process::id());
     run(&mut connection, format!("create database {template}")).await;
     let mut migrated = PgConnection::connect_with(&options.clone().database(&template)).await.expect("the template");
@@ -110,7 +102,8 @@ async fn keep(mut orders: mpsc::UnboundedReceiver<Order>) {
 async fn start() -> Embedded {
     remove_leftovers();
     let data_dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
-    let settings = Settings { data_dir, postgres_bin: None, max_connections: 300 };
+    // It dies with the run: nobody will look for its data after a crash, so nobody waits for the disk.
+    let settings = Settings { data_dir, postgres_bin: None, max_connections: 300, is_durable: false };
     Embedded::start(settings, Holder::Server).await.expect("a private Postgres for the tests")
 }
 

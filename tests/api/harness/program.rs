@@ -136,7 +136,8 @@ impl Place {
 
     /// A look into the running server's own Postgres.
     pub async fn database(&self) -> PgConnection {
-        let settings = Settings { data_dir: self.data_dir(), postgres_bin: None, max_connections: 20 };
+        let settings =
+            Settings { data_dir: self.data_dir(), postgres_bin: None, max_connections: 20, is_durable: true };
         let reached = reach(settings).await.expect("the Postgres of a running server");
         assert!(matches!(reached, Reached::Running { .. }), "the server runs");
         PgConnection::connect(reached.url()).await.expect("it takes connections")

@@ -25,7 +25,8 @@ fn make() -> PathBuf {
     let data_dir = std::env::temp_dir().join(format!("{PREFIX}{}-seed", std::process::id()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let settings = Settings { data_dir: data_dir.clone(), postgres_bin: None, max_connections: 12 };
+        let settings =
+            Settings { data_dir: data_dir.clone(), postgres_bin: None, max_connections: 12, is_durable: true };
         Embedded::start(settings, Holder::Server).await.expect("a first start").stop().await;
     });
     data_dir
