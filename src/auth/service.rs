@@ -91,14 +91,18 @@ impl Auth {
                 draft.rests_on(&bearer.user);
                 bearer
             }
-            _ => match self.bearer(claims.jti, subject).await? {
-                // Its own change of password may be committed between the two rows being read: then they agree now.
-                None => self.bearer(claims.jti, subject).await?.ok_or(Code::TokenInvalid)?,
-                Some(bearer) => bearer,
-            },
+            _ => {
+                let bearer = match self.bearer(claims.jti, subject).await? {
+                    // Its own change of password may be committed between the two rows being read: then they agree now.
+                    None => self.bearer(claims.jti, subject).await?.ok_or(Code::TokenInvalid)?,
+                    Some(bearer) => bearer,
+                };
+                refuse_blocked(&bearer.user)?;
+                self.memory.keep_bearer(claims.jti, bearer.clone());
+                bearer
+            }
         };
         self.tokens.use_account(claims.jti, &bearer.used);
-        refuse_blocked(&bearer.user)?;
         Ok(Caller { user: bearer.user.clone(), token_id: claims.jti })
     }
 
@@ -110,14 +114,12 @@ impl Auth {
         if live.user != user.id || live.version != user.token_version {
             return Ok(None);
         }
-        let bearer = Arc::new(Bearer { user: Arc::new(user), used: live.last_used_at.into() });
-        self.memory.keep_bearer(token, bearer.clone());
-        Ok(Some(bearer))
+        Ok(Some(Arc::new(Bearer { user: Arc::new(user), used: live.last_used_at.into() })))
     }
 
     /// What a token says, and whether its time is over; `None` for what is no token of ours.
     fn signed(&self, token: &PlainSecret) -> Option<(Arc<Claims>, bool)> {
-        let claims = self.memory.signed(token, || self.tokens.verify(token).map(|signed| signed.claims))?;
+        let claims = self.memory.signed(token, || self.tokens.verify(token))?;
         let is_expired = claims.is_expired(self.clock.now());
         Some((claims, is_expired))
     }
@@ -132,10 +134,10 @@ impl Auth {
         let presented = secret.hash();
         // A wrong secret is not told from memory: an id that exists must not be refused faster than one that does not.
         let remembered = draft.may_remember().then(|| self.memory.holder(client_id)).flatten();
-        let holder = match remembered.filter(|holder| presented.matches(&holder.secret_hash)) {
+        let (holder, is_read) = match remembered.filter(|holder| presented.matches(&holder.secret_hash)) {
             Some(holder) => {
                 draft.rests_on(&holder.user);
-                holder
+                (holder, false)
             }
             None => {
                 let found = self.client_keys.find(client_id).await?;
@@ -145,11 +147,14 @@ impl Auth {
                 // An unknown id costs what a known one does.
                 let is_right = presented.matches(found.as_ref().map_or(&[0; 32], |live| &live.secret_hash));
                 let live = found.filter(|_| is_right).ok_or(Code::InvalidClientCredentials)?;
-                self.holder(live).await?.ok_or(Code::InvalidClientCredentials)?
+                (self.holder(live).await?.ok_or(Code::InvalidClientCredentials)?, true)
             }
         };
         let Holder { user, key, used, .. } = &*holder;
         may_be_granted(user)?;
+        if is_read {
+            self.memory.keep_holder(&holder);
+        }
         self.client_keys.note_use(&key.id, used);
         Ok(ClientTokens {
             access: self.tokens.issue_client_access(key.user, &key.id)?,
@@ -165,7 +170,9 @@ impl Auth {
         let subject: UserId = claims.sub.parse().map_err(|()| refused())?;
         let client_id = claims.client_id.as_deref().filter(|_| claims.is_for(Audience::Refresh)).ok_or_else(refused)?;
         let remembered = draft.may_remember().then(|| self.memory.holder(client_id)).flatten();
-        let holder = match remembered.filter(|holder| holder.user.id == subject) {
+        let remembered = remembered.filter(|holder| holder.user.id == subject);
+        let is_read = remembered.is_none();
+        let holder = match remembered {
             Some(holder) => {
                 draft.rests_on(&holder.user);
                 Some(holder)
@@ -190,27 +197,27 @@ impl Auth {
         if is_expired || Some(key.generation) != claims.generation {
             return Err(refused().into());
         }
-        if !self.memory.is_unrevoked(claims.jti, user.version) {
-            if self.tokens.is_revoked(claims.jti).await? {
-                return Err(refused().into());
-            }
-            self.memory.keep_unrevoked(claims.jti, user.version);
+        let is_known = self.memory.is_unrevoked(claims.jti, user.version);
+        if !is_known && self.tokens.is_revoked(claims.jti).await? {
+            return Err(refused().into());
         }
         may_be_granted(user)?;
+        if !is_known {
+            self.memory.keep_unrevoked(claims.jti, user.version);
+        }
+        if is_read {
+            self.memory.keep_holder(&holder);
+        }
         self.client_keys.note_use(&key.id, used);
         Ok(ClientTokens { access: self.tokens.issue_client_access(key.user, &key.id)?, refresh })
     }
 
-    /// The holder of a live key. Remembered if nothing has changed between the key and its owner being read.
+    /// The holder of a live key.
     async fn holder(&self, live: LiveKey) -> Result<Option<Arc<Holder>>> {
         let LiveKey { key, secret_hash, user_version } = live;
         let Some(user) = self.users.find(key.user).await?.map(Arc::new) else { return Ok(None) };
         let used = key.last_used_at.into();
-        let holder = Arc::new(Holder { user, key, secret_hash, used });
-        if holder.user.version == user_version {
-            self.memory.keep_holder(holder.clone());
-        }
-        Ok(Some(holder))
+        Ok(Some(Arc::new(Holder { user, key, secret_hash, version: user_version, used })))
     }
 }
 

@@ -12,4 +12,4 @@ mod service;
 mod store;
 
 pub use claims::{Audience, Claims};
-pub use service::{AccountToken, Signed, Tokens};
+pub use service::{AccountToken, Tokens};

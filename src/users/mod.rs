@@ -131,7 +131,7 @@ impl User {
     pub const UNPROVED_LIFETIME: TimeDelta = TimeDelta::hours(48);
 
     /// A user who was just made: authorized, active, and nobody yet.
-    fn new(id: UserId, password_hash: password::PasswordHash, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(id: UserId, password_hash: password::PasswordHash, now: DateTime<Utc>) -> Self {
         Self {
             id,
             email: None,

@@ -1,6 +1,10 @@
 //! What a server remembers is never older than the last change that was answered, on whichever server it was made.
 
+use std::future::IntoFuture;
+
 use bloq_accounts::secret::PlainSecret;
+use bloq_accounts::users::{AccessLevel, Login};
+use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection;
 
@@ -94,6 +98,65 @@ async fn whoever_is_blocked_or_gone_is_refused_at_once_on_every_server() {
     app.leave(&bob.token, STRONG).await.expect(204);
     other.me(&bob.token).await.refused(401, "TokenInvalid");
     app.me(&bob.token).await.refused(401, "TokenInvalid");
+}
+
+#[tokio::test]
+async fn a_token_whose_time_is_over_is_dead_wherever_it_is_remembered() {
+    let (app, other, ada) = two_servers().await;
+    app.advance(TimeDelta::hours(12) - TimeDelta::seconds(1));
+    for server in [&app, &other] {
+        server.me(&ada.token).await.expect(200);
+    }
+    app.advance(TimeDelta::seconds(1));
+    for server in [&app, &other] {
+        server.me(&ada.token).await.refused(401, "TokenExpired");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_whose_time_is_over_is_dead_wherever_it_is_remembered() {
+    let (app, other, ada) = two_servers().await;
+    let (_, refresh) = app.grant(&app.client_key(&ada).await).await;
+    app.advance(TimeDelta::seconds(31_536_000 - 1));
+    for server in [&app, &other] {
+        for _ in 0..2 {
+            server.grant_by_refresh(&refresh).await.expect(200);
+        }
+    }
+    app.advance(TimeDelta::seconds(1));
+    for server in [&app, &other] {
+        server.grant_by_refresh(&refresh).await.refused(401, "InvalidRefreshToken");
+    }
+}
+
+#[tokio::test]
+async fn rights_that_were_given_or_taken_hold_at_once_on_every_server() {
+    let (app, other, ada) = two_servers().await;
+    app.named("root", AccessLevel::Admin).await;
+    let id = app.app.users.find_named(&Login::parse(&ada.id)).await.expect("it answers").expect("ada").id;
+    for (level, status) in [(AccessLevel::Admin, 200), (AccessLevel::Authorized, 403)] {
+        app.app.users.set_level(id, level, false).await.expect("the level is set");
+        for server in [&other, &app] {
+            server.get("/events").bearer(&ada.token).await.expect(status);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_blocked_is_not_remembered() {
+    let (app, _, ada) = two_servers().await;
+    app.block(&ada.id, "admin").await;
+    for _ in 0..2 {
+        app.me(&ada.token).await.refused(403, "UserBlocked");
+    }
+    app.connection_holding("lock table account_tokens in access exclusive mode", async || {
+        let refused = tokio::spawn(app.me(&ada.token).into_future());
+        tokio::select! {
+            () = app.somebody_waits_for_a_lock() => {}
+            answer = refused => panic!("answered from memory: {answer:?}"),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
