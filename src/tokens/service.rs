@@ -12,7 +12,7 @@ use super::store::{self, NewAccountToken};
 use super::{Audience, Claims};
 use crate::clock::Clock;
 use crate::config;
-use crate::db::{self, Pool};
+use crate::db::Pool;
 use crate::error::{Code, Result};
 use crate::last_use::{Known, LastUse};
 use crate::origin::Origin;
@@ -78,13 +78,11 @@ impl Tokens {
         let now = self.clock.now();
         let id = self.random.uuid_v4();
         let expires_at = now + TimeDelta::seconds(self.config.account_lifetime_seconds);
-        let inserted = store::insert(
-            connection,
-            &NewAccountToken { id, user_id: user, token_version: version, created_at: now, expires_at, origin },
-        )
-        .await;
-        // Deleted since the password was checked.
-        db::on_constraint(inserted, &[("account_tokens_user_fkey", Code::InvalidCredentials)])?;
+        let token = NewAccountToken { id, user_id: user, token_version: version, created_at: now, expires_at, origin };
+        if !store::insert(connection, &token).await? {
+            // Deleted since the password was checked.
+            return Err(Code::InvalidCredentials.into());
+        }
         let mut aud = vec![Audience::Accounts, Audience::Nodes, Audience::Connect];
         if is_admin {
             aud.push(Audience::Manager);

@@ -18,10 +18,11 @@ pub struct NewAccountToken<'a> {
     pub origin: &'a Origin,
 }
 
-pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) -> sqlx::Result<()> {
-    sqlx::query!(
+/// `false` when there is no such user any more, whose row is locked first: a new token changes it.
+pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
         "insert into account_tokens (id, user_id, token_version, created_at, expires_at, ip, user_agent)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+         select $1, id, $3, $4, $5, $6, $7 from users where id = $2 for no key update",
         token.id,
         token.user_id.0,
         token.token_version,
@@ -31,8 +32,8 @@ pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) 
         token.origin.agent,
     )
     .execute(connection)
-    .await
-    .map(drop)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 struct TokenRow {
@@ -131,7 +132,8 @@ pub async fn lock_owner(connection: &mut PgConnection, user: UserId) -> sqlx::Re
 
 /// Makes what is remembered of the owner of a token outdated, where no row of the token can.
 pub async fn mark_owner_changed(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
-    sqlx::query!("update users set version = version + 1 where id = $1", user.0).execute(connection).await.map(drop)
+    // Any update of a user draws a new version (`migrations/0027_users_version_drawn.sql`).
+    sqlx::query!("update users set version = version where id = $1", user.0).execute(connection).await.map(drop)
 }
 
 /// Deletes a token of this user; `false` when there was none.

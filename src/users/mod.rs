@@ -99,7 +99,8 @@ pub struct User {
     pub read_only: bool,
     /// Account tokens of an older version are dead.
     pub token_version: i64,
-    /// Counted up by whatever an answer about the user may depend on, also by the end of a token or of a client key.
+    /// Drawn anew by whatever an answer about the user may depend on, also by a new token or client key, or the end of one.
+    /// Two are the same or not; none is newer.
     pub version: i64,
     /// When the user was made.
     pub created_at: DateTime<Utc>,

@@ -6,3 +6,4 @@ mod grants;
 mod hashing;
 mod log_out;
 mod memory;
+mod versions;
