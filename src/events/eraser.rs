@@ -43,15 +43,18 @@ impl Worker for Eraser {
         match (is_finished, next_pass) {
             (false, _) => {
                 let clean_up_to = cleared.last.unwrap_or(due.clean_up_to);
-                store::update_erasure(&mut connection, due.user, clean_up_to, now).await?;
+                store::update_erasure(&mut connection, due.user, clean_up_to, now, cleared.events).await?;
             }
             (true, Some(pass)) => {
                 let recent = first_id(due.deleted_at - UNDER_WAY);
-                store::update_erasure(&mut connection, due.user, recent, pass).await?;
+                store::update_erasure(&mut connection, due.user, recent, pass, cleared.events).await?;
             }
-            (true, None) => store::delete_erasure(&mut connection, due.user).await?,
+            (true, None) => {
+                if let Some(before) = store::delete_erasure(&mut connection, due.user).await? {
+                    tracing::info!(rows = before + cleared.events, "took a deleted user out of events");
+                }
+            }
         }
-        tracing::info!(events = cleared.events, is_finished, "cleared events of a deleted user");
         Ok(Duration::ZERO)
     }
 

@@ -40,20 +40,31 @@ pub async fn mark_erasure_taken(
     .await
 }
 
+/// Notes how far an erasure is, and that so many more rows are cleared.
 pub async fn update_erasure(
     connection: &mut PgConnection,
     user: UserId,
     clean_up_to: Uuid,
     next_at: DateTime<Utc>,
+    cleared: i64,
 ) -> sqlx::Result<()> {
-    sqlx::query!("update erasures set clean_up_to = $2, next_at = $3 where user_id = $1", user.0, clean_up_to, next_at,)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query!(
+        "update erasures set clean_up_to = $2, next_at = $3, cleared = cleared + $4 where user_id = $1",
+        user.0,
+        clean_up_to,
+        next_at,
+        cleared,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
-pub async fn delete_erasure(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
-    sqlx::query!("delete from erasures where user_id = $1", user.0).execute(connection).await.map(drop)
+/// Ends an erasure; answers how many rows it has cleared before.
+pub async fn delete_erasure(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!("delete from erasures where user_id = $1 returning cleared", user.0)
+        .fetch_optional(connection)
+        .await
 }
 
 /// What one batch of [`update_forgotten`] did.
@@ -70,16 +81,19 @@ pub async fn update_forgotten(
     after: Uuid,
     at_most: i64,
 ) -> sqlx::Result<Cleared> {
+    // Bounded by ids and not joined with the batch: a join reads all events of the user for each batch.
     sqlx::query_as!(
         Cleared,
         r#"with batch as (
                select id from events where user_id = $1 and id > $2 order by id limit $3
+           ), last as (
+               select id from batch order by id desc limit 1
            ), cleared as (
                update events set ip = null, user_agent = null, service_data = null, request_uuid = null, request_id = '-',
                    path = path_without_names(path)
-               from batch where events.user_id = $1 and events.id = batch.id
+               where user_id = $1 and id > $2 and id <= (select id from last)
            )
-           select count(*) as "events!", (select id from batch order by id desc limit 1) as last from batch"#,
+           select count(*) as "events!", (select id from last) as last from batch"#,
         user.0,
         after,
         at_most,
