@@ -45,6 +45,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// The log.
     pub log: Log,
+    #[serde(skip)]
+    origins: sources::Origins,
 }
 
 /// Section `[server]`.
@@ -275,12 +277,13 @@ impl Config {
         overrides: &Overrides,
         environment: impl Iterator<Item = (String, String)>,
     ) -> anyhow::Result<Self> {
-        Self::from_table(sources::merged(overrides, environment)?)
+        let (table, origins) = sources::merged(overrides, environment)?;
+        Ok(Self { origins, ..Self::from_table(table)? })
     }
 
     /// The same as TOML, secrets masked: what `bloq-accounts config` prints.
     pub fn show(overrides: &Overrides) -> anyhow::Result<String> {
-        let table = sources::merged(overrides, sources::environment())?;
+        let (table, _) = sources::merged(overrides, sources::environment())?;
         let config = Self::from_table(table.clone())?;
         sources::masked(table, &config)
     }
@@ -303,6 +306,11 @@ impl Config {
         config.fill_in()?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Who set this key: a file, a variable, a flag; `None` when nobody did.
+    pub fn origin(&self, key: &str) -> Option<&str> {
+        self.origins.get(key).map(String::as_str)
     }
 
     /// What can be meant so, but hardly is; for the log at start.

@@ -1,5 +1,6 @@
 //! How long something is kept, by the calendar: `13 months`, `90 days`, `forever`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Days, Months, Utc};
@@ -16,9 +17,9 @@ pub enum Retention {
     /// Until somebody decides otherwise.
     Forever,
     /// By the calendar: the same day so many months later, or the last one of a shorter month.
-    Months(Months),
+    Months(u32),
     /// Days of 24 hours.
-    Days(Days),
+    Days(u32),
 }
 
 impl Retention {
@@ -26,8 +27,20 @@ impl Retention {
     pub fn ends(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match *self {
             Self::Forever => None,
-            Self::Months(months) => now.checked_sub_months(months),
-            Self::Days(days) => now.checked_sub_days(days),
+            Self::Months(months) => now.checked_sub_months(Months::new(months)),
+            Self::Days(days) => now.checked_sub_days(Days::new(days.into())),
+        }
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Forever => write!(formatter, "forever"),
+            Self::Months(1) => write!(formatter, "1 month"),
+            Self::Months(months) => write!(formatter, "{months} months"),
+            Self::Days(1) => write!(formatter, "1 day"),
+            Self::Days(days) => write!(formatter, "{days} days"),
         }
     }
 }
@@ -42,9 +55,9 @@ impl FromStr for Retention {
             let (number, unit) = text.split_once(' ')?;
             let number: u32 = number.parse().ok().filter(|number| *number > 0)?;
             match unit.trim_start() {
-                "day" | "days" if number <= MOST_DAYS => Some(Self::Days(Days::new(number.into()))),
-                "month" | "months" if number <= MOST_MONTHS => Some(Self::Months(Months::new(number))),
-                "year" | "years" if number <= MOST_MONTHS / 12 => Some(Self::Months(Months::new(number * 12))),
+                "day" | "days" if number <= MOST_DAYS => Some(Self::Days(number)),
+                "month" | "months" if number <= MOST_MONTHS => Some(Self::Months(number)),
+                "year" | "years" if number <= MOST_MONTHS / 12 => Some(Self::Months(number * 12)),
                 _ => None,
             }
         };
@@ -75,6 +88,7 @@ mod tests {
         ] {
             let retention: Retention = text.parse().expect(text);
             assert_eq!(retention.ends(now), Some(end.parse().expect("an instant")), "{text}");
+            assert_eq!(retention.to_string().parse(), Ok(retention), "{text}");
         }
         assert_eq!("forever".parse::<Retention>().map(|forever| forever.ends(now)), Ok(None));
         for text in

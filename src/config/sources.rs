@@ -1,6 +1,7 @@
 //! Where a value may come from, weakest first: `config/default.toml`, the file of `--config`, the environment, the
 //! command line. The defaults are also the schema: a key that is not there does not exist, and its type is the type.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -29,16 +30,20 @@ pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// All sources merged into one table that has every key.
+/// By key, who set what is no default.
+pub(super) type Origins = BTreeMap<String, String>;
+
+/// All sources merged into one table that has every key, and which of them had a word in it.
 pub(super) fn merged(
     overrides: &Overrides,
     environment: impl Iterator<Item = (String, String)>,
-) -> anyhow::Result<Table> {
+) -> anyhow::Result<(Table, Origins)> {
     let mut table: Table = DEFAULTS.parse().expect("config/default.toml is TOML");
+    let mut origins = Origins::new();
     if let Some(path) = &overrides.file {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let file: Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
-        merge(&mut table, file, "", &path.display().to_string())?;
+        merge(&mut table, file, "", &path.display().to_string(), &mut origins)?;
     }
 
     let mut variables: Vec<_> = environment
@@ -52,7 +57,9 @@ pub(super) fn merged(
             Some(key) => key.to_lowercase().replace("__", "."),
             None => "database.url".into(),
         };
-        set(&mut table, &key, value, &format!("the environment ({name})"))?;
+        let source = format!("the environment ({name})");
+        set(&mut table, &key, value, &source)?;
+        origins.insert(key, source);
     }
 
     let path = |path: &PathBuf| path.to_string_lossy().into_owned();
@@ -63,9 +70,10 @@ pub(super) fn merged(
     ] {
         if let Some(value) = value {
             set(&mut table, key, value, flag)?;
+            origins.insert(key.into(), flag.into());
         }
     }
-    Ok(table)
+    Ok((table, origins))
 }
 
 /// Orchestrators describe a service called "bloq-accounts" to its neighbours as BLOQ_ACCOUNTS_PORT… and
@@ -75,13 +83,16 @@ fn is_foreign(key: &str) -> bool {
 }
 
 /// Puts a file's values over the defaults.
-fn merge(base: &mut Table, over: Table, section: &str, source: &str) -> anyhow::Result<()> {
+fn merge(base: &mut Table, over: Table, section: &str, source: &str, origins: &mut Origins) -> anyhow::Result<()> {
     for (name, value) in over {
         let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
         let Some(slot) = base.get_mut(&name) else { bail!(unknown(&key, base, section, source)) };
         match (slot, value) {
-            (Value::Table(slot), Value::Table(value)) => merge(slot, value, &key, source)?,
-            (slot, value) if slot.same_type(&value) => *slot = value,
+            (Value::Table(slot), Value::Table(value)) => merge(slot, value, &key, source, origins)?,
+            (slot, value) if slot.same_type(&value) => {
+                *slot = value;
+                origins.insert(key, source.into());
+            }
             (slot, value) => {
                 bail!("bad value for `{key}` in {source}: {} is needed, not {}", kind(slot), kind(&value))
             }
@@ -156,7 +167,8 @@ mod tests {
     use super::*;
 
     fn load(variables: &[(&str, &str)]) -> anyhow::Result<Table> {
-        merged(&Overrides::default(), variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        merged(&Overrides::default(), variables).map(|(table, _)| table)
     }
 
     #[test]
