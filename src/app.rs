@@ -250,7 +250,7 @@ impl App {
             throttle,
         };
         let last_uses = LastUses { tokens: app.tokens.clone(), client_keys: app.client_keys.clone() };
-        let (eraser, pruner) = (Eraser(app.events.clone()), Pruner(app.events.clone()));
+        let (eraser, pruner) = (Eraser(app.events.clone()), app.events.pruner());
         let workers = Workers { heart, writer, courier, partitions, sweeper, eraser, pruner, last_uses };
         Ok((app, workers))
     }

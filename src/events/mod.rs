@@ -27,7 +27,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use uuid::Uuid;
 
 pub use disk::Disk;
@@ -36,7 +36,7 @@ pub use eraser::Eraser;
 pub use feed::{Feed, Filter, Page, StatusFilter, Walk, Whose};
 pub use live::{Live, PERIOD, Stream};
 pub use partitions::Partitions;
-pub use pruner::{Dropped, Month, Pruner};
+pub use pruner::{Dropped, Month, Over, Pruner};
 pub use service::{Events, NotCommitted};
 pub use writer::Writer;
 
@@ -110,6 +110,11 @@ fn instant(id: Uuid) -> DateTime<Utc> {
 fn first_id(at: DateTime<Utc>) -> Uuid {
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
     Uuid::from_u128(u128::from(millis) << 80)
+}
+
+/// The beginning of a day.
+fn midnight(day: NaiveDate) -> DateTime<Utc> {
+    day.and_time(NaiveTime::MIN).and_utc()
 }
 
 /// An event's id as the wire shows it: `event-<uuid>`.

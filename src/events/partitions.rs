@@ -11,6 +11,12 @@ use crate::worker::Worker;
 /// Months that are ready at any time: this one and the next two.
 const AHEAD: u32 = 2;
 
+/// How often to look.
+const POLL: Duration = Duration::from_secs(6 * 3600);
+
+/// How long to leave alone somebody who is at the default partition.
+const PAUSE: Duration = Duration::from_secs(60);
+
 /// Keeps partitions ahead of the clock.
 pub struct Partitions {
     pool: Pool,
@@ -34,13 +40,17 @@ impl Worker for Partitions {
                 continue;
             }
             let mut tx = self.pool.begin().await?;
-            store::lock_partitions(&mut tx).await?;
+            if !store::lock_partitions(&mut tx).await? {
+                // No harm: until then its events are in the default partition.
+                tracing::info!(%month, again_in = ?PAUSE, "no partition yet: a transaction is at the events for long");
+                return Ok(PAUSE);
+            }
             // Another replica may have been at it.
             if !store::find_partition(&mut tx, month).await? {
                 store::insert_partition(&mut tx, month).await?;
             }
             tx.commit().await?;
         }
-        Ok(Duration::from_secs(6 * 3600))
+        Ok(POLL)
     }
 }

@@ -4,12 +4,22 @@
 //! Dropping one needs the table for itself for a moment, and all events wait behind whoever waits for that. `detach … concurrently`
 //! would not, but there is none for a table with a default partition. So the wait is short (`store::lock_events`): behind a long
 //! reader the month stays, and is tried again.
+//!
+//! Nothing brings back what was dropped, and a clock can be wrong. So no clock is believed alone:
+//!
+//! - It is as late as the earlier of this server's clock and Postgres' says.
+//! - Nothing goes unless there is an event that is one to two weeks old by then, and stays: whoever set the clock ahead has a week to notice.
+//! - What was written after something that stays, stays as well, however old it says it is: a clock was behind.
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sqlx::PgConnection;
 
-use super::{Events, first_id, store};
+use super::{Events, first_id, midnight, store};
+use crate::clock::Clock;
+use crate::config::Retention;
+use crate::db::Pool;
 use crate::error::Result;
 use crate::metrics::Months;
 use crate::worker::Worker;
@@ -22,6 +32,9 @@ const POLL: Duration = Duration::from_secs(6 * 3600);
 
 /// How long to leave alone what somebody is at.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// An event at least so old, and less than twice, shows that time has really passed.
+const WITNESS: TimeDelta = TimeDelta::weeks(1);
 
 /// A month of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +49,17 @@ pub struct Month {
     pub is_over: bool,
 }
 
+/// What is older than events are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// The months, oldest first.
+    pub months: Vec<Month>,
+    /// Events that never had a partition of their month.
+    pub strays: u64,
+    /// Whether an event shows that it is really so late. If not, nothing may be dropped.
+    pub is_certain: bool,
+}
+
 /// What became of a month that was to be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
@@ -47,21 +71,32 @@ pub enum Dropped {
     NotYet,
 }
 
+/// Drops what is older than events are kept.
+#[derive(Clone)]
+pub struct Pruner {
+    pool: Pool,
+    clock: Clock,
+    retention: Retention,
+}
+
 impl Events {
+    /// Who drops those of this server's retention.
+    pub fn pruner(&self) -> Pruner {
+        Pruner::new(self.pool.clone(), self.clock.clone(), self.retention)
+    }
+}
+
+impl Pruner {
+    /// For the events of this database.
+    pub fn new(pool: Pool, clock: Clock, retention: Retention) -> Self {
+        Self { pool, clock, retention }
+    }
+
     /// The months that have a partition, oldest first.
     pub async fn months(&self) -> Result<Vec<Month>> {
-        let partitions = store::list_partitions(&mut *self.pool.acquire().await?).await?;
-        let kept = self.first_kept();
-        let month = |partition: &store::Partition| {
-            let first = partition.month()?;
-            Some(Month {
-                first,
-                events: (partition.rows >= 0.0).then_some(partition.rows as u64),
-                bytes: partition.bytes.try_into().unwrap_or(0),
-                is_over: kept.is_some_and(|kept| first < kept),
-            })
-        };
-        Ok(partitions.iter().filter_map(month).collect())
+        let mut connection = self.pool.acquire().await?;
+        let kept = self.first_kept(self.now(&mut connection).await?);
+        Ok(list_months(&mut connection, kept).await?)
     }
 
     /// The same in figures.
@@ -75,14 +110,38 @@ impl Events {
         })
     }
 
-    /// Drops the partition of a month, which is over.
+    /// What is older than events are kept, and whether it may be dropped.
+    pub async fn over(&self) -> Result<Over> {
+        let mut connection = self.pool.acquire().await?;
+        let now = self.now(&mut connection).await?;
+        let Some(kept) = self.first_kept(now) else {
+            return Ok(Over { months: Vec::new(), strays: 0, is_certain: true });
+        };
+        let mut months = list_months(&mut connection, Some(kept)).await?;
+        months.retain(|month| month.is_over);
+        let first = first_id(midnight(kept));
+        let strays = match store::find_first_transaction(&mut connection, first).await? {
+            Some(transaction) => store::count_strays_before(&mut connection, first, transaction).await?,
+            None => 0,
+        };
+        let since = first_id(now - WITNESS * 2).max(first);
+        let is_certain = store::find_any(&mut connection, since, first_id(now - WITNESS)).await?;
+        Ok(Over { months, strays: strays.try_into().unwrap_or(0), is_certain })
+    }
+
+    /// Drops the partition of a month, which is over for certain.
     pub async fn drop_month(&self, first: NaiveDate) -> Result<Dropped> {
         let mut tx = self.pool.begin().await?;
+        // All events wait for this lock: not for nothing.
+        if !store::find_partition(&mut tx, first).await? {
+            return Ok(Dropped::Before);
+        }
         if !store::lock_events(&mut tx).await? {
             return Ok(Dropped::NotYet);
         }
         // Another replica may have been at it.
         if !store::find_partition(&mut tx, first).await? {
+            tx.rollback().await?;
             return Ok(Dropped::Before);
         }
         if !store::delete_partition(&mut tx, first).await? {
@@ -92,21 +151,15 @@ impl Events {
         Ok(Dropped::Done)
     }
 
-    /// How many events [`Events::drop_strays`] would delete.
-    pub async fn strays_over(&self) -> Result<u64> {
-        let Some(kept) = self.first_kept() else { return Ok(0) };
-        let strays = store::find_strays_before(&mut *self.pool.acquire().await?, first_id(midnight(kept))).await?;
-        Ok(strays.try_into().unwrap_or(0))
-    }
-
-    /// Deletes events that are as old and that never had a partition of their month; answers how many.
+    /// Deletes the events of [`Over::strays`], which are over for certain; answers how many.
     pub async fn drop_strays(&self) -> Result<u64> {
-        let Some(kept) = self.first_kept() else { return Ok(0) };
-        let before = first_id(midnight(kept));
         let mut connection = self.pool.acquire().await?;
+        let Some(kept) = self.first_kept(self.now(&mut connection).await?) else { return Ok(0) };
+        let first = first_id(midnight(kept));
+        let Some(transaction) = store::find_first_transaction(&mut connection, first).await? else { return Ok(0) };
         let mut deleted = 0;
         loop {
-            let batch = store::delete_strays(&mut connection, before, BATCH).await?;
+            let batch = store::delete_strays(&mut connection, first, transaction, BATCH).await?;
             deleted += batch;
             if i64::try_from(batch).is_ok_and(|batch| batch < BATCH) {
                 return Ok(deleted);
@@ -114,28 +167,55 @@ impl Events {
         }
     }
 
+    /// As late as two clocks agree that it is.
+    async fn now(&self, connection: &mut PgConnection) -> Result<DateTime<Utc>> {
+        Ok(self.clock.now().min(store::find_now(connection).await?))
+    }
+
     /// The oldest month that is kept; `None` when all of them are.
-    fn first_kept(&self) -> Option<NaiveDate> {
-        self.retention.ends(self.clock.now()).map(|end| store::month(end, 0))
+    fn first_kept(&self, now: DateTime<Utc>) -> Option<NaiveDate> {
+        self.retention.ends(now).map(|end| store::month(end, 0))
     }
 }
 
-/// The beginning of a day.
-pub(super) fn midnight(day: NaiveDate) -> DateTime<Utc> {
-    day.and_time(chrono::NaiveTime::MIN).and_utc()
+/// The months that have a partition; those before `kept` are over.
+async fn list_months(connection: &mut PgConnection, kept: Option<NaiveDate>) -> sqlx::Result<Vec<Month>> {
+    let partitions = store::list_partitions(connection).await?;
+    let is_before = |first| kept.is_some_and(|kept| first < kept);
+    // One that was made after a month that is kept belongs to a clock that was behind.
+    let later = partitions.iter().filter(|partition| partition.month().is_some_and(|first| !is_before(first)));
+    let first_made = later.map(|partition| partition.made).min();
+    let month = |partition: &store::Partition| {
+        let first = partition.month()?;
+        Some(Month {
+            first,
+            events: (partition.rows >= 0.0).then_some(partition.rows as u64),
+            bytes: partition.bytes.try_into().unwrap_or(0),
+            is_over: is_before(first) && first_made.is_none_or(|made| partition.made < made),
+        })
+    };
+    Ok(partitions.iter().filter_map(month).collect())
 }
-
-/// Drops what is older than events are kept.
-pub struct Pruner(pub Events);
 
 impl Worker for Pruner {
     const NAME: &'static str = "pruner";
 
     async fn step(&self) -> Result<Duration> {
-        let Self(events) = self;
+        let over = self.over().await?;
+        if over.months.is_empty() && over.strays == 0 {
+            return Ok(POLL);
+        }
+        if !over.is_certain {
+            tracing::warn!(
+                months = over.months.len(),
+                strays = over.strays,
+                "kept events that are older than `events.retention`: is the clock right? None is one to two weeks old by it"
+            );
+            return Ok(POLL);
+        }
         let (mut months, mut pause) = (0, POLL);
-        for month in events.months().await?.into_iter().filter(|month| month.is_over) {
-            match events.drop_month(month.first).await? {
+        for month in over.months {
+            match self.drop_month(month.first).await? {
                 Dropped::Done => months += 1,
                 Dropped::Before => {}
                 Dropped::NotYet => {
@@ -144,7 +224,7 @@ impl Worker for Pruner {
                 }
             }
         }
-        let strays = events.drop_strays().await?;
+        let strays = self.drop_strays().await?;
         if months > 0 || strays > 0 {
             tracing::info!(months, strays, "dropped events that are older than `events.retention`");
         }

@@ -107,7 +107,7 @@ impl Scraper {
         if said.is_up {
             let outbox = self.app.mail.backlog().await?;
             let strays = self.app.events.strays().await?;
-            said.asked = Some(Asked { outbox, strays, months: self.app.events.gauge().await? });
+            said.asked = Some(Asked { outbox, strays, months: self.app.events.pruner().gauge().await? });
         }
         Ok(())
     }

@@ -58,7 +58,7 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
         Admin::User(command) => with_app(config, async |app| user::run(&app.users, command).await).await,
         Admin::Token(command) => with_app(config, async |app| token::run(&app.tokens, command).await).await,
         Admin::Mail(command) => with_app(config, async |app| mail::run(&app.mail, command).await).await,
-        Admin::Events(command) => with_app(config, async |app| events::run(&app.events, command).await).await,
+        Admin::Events(command) => events::run(config, command).await,
         Admin::Backup(command) => backup::backup(config, command).await,
         Admin::Restore(command) => backup::restore(config, command).await,
     }?;

@@ -1,5 +1,9 @@
 //! A partition a month, made ahead of time, and a net for what comes too early.
 
+use std::future::IntoFuture;
+use std::pin::pin;
+use std::time::Duration;
+
 use bloq_accounts::clock::Clock;
 use bloq_accounts::events::Partitions;
 use bloq_accounts::worker::Worker;
@@ -89,6 +93,29 @@ async fn replicas_that_make_different_partitions_wait_for_each_other() {
     }
     let made = "select count(*) from pg_inherits where inhparent = 'events'::regclass";
     assert_eq!(app.count(made).await, 1 + 3 + 8 * 3, "the default one, those of the start, and three months each");
+}
+
+/// A lock that is waited for is in the way of everybody who comes later.
+#[tokio::test]
+async fn a_long_look_at_the_default_partition_keeps_neither_answers_nor_a_starting_server_waiting() {
+    let app = TestApp::start().await;
+    app.advance(TimeDelta::days(150));
+    app.connection_holding("select count(*) from events_default", async || {
+        let mut making = pin!(app.partitions.step());
+        let rest = loop {
+            tokio::select! {
+                rest = &mut making => break rest,
+                answer = app.get("/nowhere").into_future() => drop(answer.expect(404)),
+            }
+        };
+        assert_eq!(rest.expect("no failure"), Duration::from_secs(60));
+        let replica = app.replica().await;
+        let stray = replica.get("/nowhere").await.expect(404);
+        assert_eq!(partition_of(&app, &stray).await, "events_default");
+    })
+    .await;
+    app.make_partitions().await;
+    assert_eq!(app.count("select count(*) from events_default").await, 0);
 }
 
 /// Percentages of a partition that grows by millions would leave it alone for too long.

@@ -94,6 +94,11 @@ impl TestApp {
         Self::run(config, self.clock.clone(), self.database.clone(), self.folder.clone()).await
     }
 
+    /// A replica whose clock is another one.
+    pub async fn replica_at(&self, clock: Clock) -> Self {
+        Self::run(self.config.clone(), clock, self.database.clone(), self.folder.clone()).await
+    }
+
     /// Stops the server in order and starts it again on the same database.
     pub async fn restart(self) -> Self {
         let (config, clock) = (self.config.clone(), self.clock.clone());
