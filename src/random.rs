@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use secrecy::SecretString;
@@ -18,9 +18,17 @@ const UNAMBIGUOUS: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrst
 #[derive(Clone)]
 pub struct Random {
     source: Source,
-    /// Makes ids of one process strictly increasing, also within a millisecond and when the clock steps back.
-    sequence: Arc<Mutex<ContextV7>>,
+    sequence: Arc<Mutex<Sequence>>,
 }
+
+/// Makes ids of one process strictly increasing, also within a millisecond and when the clock steps back a little.
+struct Sequence {
+    context: ContextV7,
+    last: DateTime<Utc>,
+}
+
+/// By how much the clock may step back before ids follow it: what one jump ahead has done must not last until a restart.
+const LONGEST_STEP_BACK: TimeDelta = TimeDelta::seconds(10);
 
 #[derive(Clone)]
 enum Source {
@@ -36,7 +44,8 @@ impl Default for Random {
 
 impl From<Source> for Random {
     fn from(source: Source) -> Self {
-        Self { source, sequence: Arc::new(Mutex::new(ContextV7::new())) }
+        let sequence = Sequence { context: ContextV7::new(), last: DateTime::UNIX_EPOCH };
+        Self { source, sequence: Arc::new(Mutex::new(sequence)) }
     }
 }
 
@@ -62,11 +71,17 @@ impl Random {
         Builder::from_random_bytes(self.bytes()).into_uuid()
     }
 
-    /// A UUID v7 (RFC 9562) of this instant, greater than every one handed out before: what is listed in order of time.
+    /// A UUID v7 (RFC 9562) of this instant, greater than every one handed out before: what is listed in order of time. Where
+    /// the clock has stepped back by more than ten seconds the order begins anew.
     pub fn uuid_v7(&self, now: DateTime<Utc>) -> Uuid {
         let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-        let sequence = lock(&self.sequence);
-        Uuid::new_v7(Timestamp::from_unix(&*sequence, seconds, now.timestamp_subsec_nanos()))
+        let mut sequence = lock(&self.sequence);
+        if sequence.last - now > LONGEST_STEP_BACK {
+            tracing::warn!(from = %sequence.last, to = %now, "the clock was set back, and new ids follow it");
+            *sequence = Sequence { context: ContextV7::new(), last: now };
+        }
+        sequence.last = sequence.last.max(now);
+        Uuid::new_v7(Timestamp::from_unix(&sequence.context, seconds, now.timestamp_subsec_nanos()))
     }
 
     /// A password that survives being read out: `length` letters and digits without look-alikes.
@@ -99,6 +114,20 @@ mod tests {
         let now = DateTime::from_timestamp_millis(1_700_000_000_000).expect("in range");
         let ids: Vec<Uuid> = (0..1000).map(|_| random.uuid_v7(now)).collect();
         assert!(ids.is_sorted());
-        assert!(random.uuid_v7(now - chrono::TimeDelta::seconds(5)) > ids[999], "also when the clock steps back");
+        assert!(random.uuid_v7(now - TimeDelta::seconds(5)) > ids[999], "also when the clock steps back");
+    }
+
+    #[test]
+    fn ids_come_back_with_a_clock_that_had_jumped_ahead() {
+        let random = Random::seeded(1);
+        let now = DateTime::from_timestamp_millis(1_700_000_000_000).expect("in range");
+        let instant = |id: Uuid| id.get_timestamp().expect("a v7").to_unix().0.cast_signed();
+        for far in [TimeDelta::hours(1), TimeDelta::days(365 * 73)] {
+            assert_eq!(instant(random.uuid_v7(now + far)), (now + far).timestamp());
+            let ids: Vec<Uuid> = (0..1000).map(|_| random.uuid_v7(now)).collect();
+            assert!(ids.is_sorted() && instant(ids[0]) == now.timestamp(), "{far}");
+            assert!(random.uuid_v7(now - TimeDelta::seconds(9)) > ids[999]);
+            assert_eq!(instant(random.uuid_v7(now + TimeDelta::seconds(1))), now.timestamp() + 1);
+        }
     }
 }
