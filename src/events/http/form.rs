@@ -134,12 +134,23 @@ fn cells(event: EventView) -> [String; COLUMNS.len()] {
     .map(harmless)
 }
 
+/// What spreadsheets begin a cell behind, each in its country, quoted or not.
+const SEPARATORS: [char; 5] = [',', ';', '\t', '\r', '\n'];
+
 /// A cell that no spreadsheet runs: what could be a formula begins with an apostrophe, as OWASP advises ("CSV Injection").
-/// Spreadsheets drop spaces and quotes before they look, and take the wide signs of East Asia for the narrow ones.
+/// That goes for the cell and for each part that a spreadsheet may take for one.
 fn harmless(cell: String) -> String {
-    let seen = cell.trim_start_matches([' ', '"', '\'', '\u{feff}']);
-    let is_formula = seen.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    if is_formula { format!("'{cell}") } else { cell }
+    if !cell.split_inclusive(SEPARATORS).any(is_formula) {
+        return cell;
+    }
+    let parts = cell.split_inclusive(SEPARATORS);
+    parts.flat_map(|part| [if is_formula(part) { "'" } else { "" }, part]).collect()
+}
+
+/// Spreadsheets drop spaces and quotes before they look, and take the wide signs of East Asia for the narrow ones.
+fn is_formula(part: &str) -> bool {
+    let seen = part.trim_start_matches([' ', '"', '\'', '\u{feff}']);
+    seen.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
 }
 
 #[cfg(test)]
@@ -148,12 +159,21 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula() {
-        for cell in
-            ["=1+1", "+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\"=1", " =1", "' \"=1", "＝1", "\u{feff}=1"]
+        for cell in ["=1+1", "+1", "-2", "@SUM(A1)", "\t1", "\r1", "\n1", "\"=1", " =1", "' \"=1", "＝1", "\u{feff}=1"]
         {
             assert_eq!(harmless(cell.into()), format!("'{cell}"), "{cell:?}");
         }
-        for cell in ["", "curl/8.5.0", "a=b", "1-2", "{\"=\":1}", "/users/me"] {
+        for (cell, expected) in [
+            ("x;=cmd|'/c calc'!A1;", "x;'=cmd|'/c calc'!A1;"),
+            ("=1,=2;\"=3", "'=1,'=2;'\"=3"),
+            ("x; ' +1", "x;' ' +1"),
+            ("x\t@1\r-1\n=1", "x\t'@1\r'-1\n'=1"),
+            ("\t=1", "'\t'=1"),
+            ("\r\n=1", "'\r'\n'=1"),
+        ] {
+            assert_eq!(harmless(cell.into()), expected, "{cell:?}");
+        }
+        for cell in ["", "curl/8.5.0", "a=b", "1-2", "{\"=\":1}", "/users/me", "x (y, z; a=b)", "x;y\tz,"] {
             assert_eq!(harmless(cell.into()), cell);
         }
     }

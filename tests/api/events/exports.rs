@@ -94,7 +94,8 @@ async fn with_a_limit_every_form_is_a_page_with_links() {
 async fn a_table_has_a_header_line_and_no_formulas() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
-    let agent = "=cmd|'/c calc'!A1 \"x\",\"=2\" ;";
+    let agent = "=cmd|'/c calc'!A1 \"x\",\"=2\" ;+3";
+    let harmless = "'=cmd|'/c calc'!A1 \"x\",'\"=2\" ;'+3";
     app.get("/users/me")
         .bearer(&ada.token)
         .header("user-agent", agent)
@@ -116,7 +117,7 @@ async fn a_table_has_a_header_line_and_no_formulas() {
         "GET".into(),
         "/users/me".into(),
         "127.0.0.1".into(),
-        format!("'{agent}"),
+        harmless.into(),
         "'-2.5".into(),
         text(&event["output"]["startTime"]),
         text(&event["output"]["endTime"]),
@@ -126,7 +127,7 @@ async fn a_table_has_a_header_line_and_no_formulas() {
     ];
     assert_eq!(rows[3], expected);
     assert!(answer.text.lines().all(|line| line.starts_with('"') && line.ends_with('"')), "every cell is quoted");
-    assert!(answer.text.contains("\"'=cmd|'/c calc'!A1 \"\"x\"\",\"\"=2\"\" ;\""), "{}", answer.text);
+    assert!(answer.text.contains("\"'=cmd|'/c calc'!A1 \"\"x\"\",'\"\"=2\"\" ;'+3\""), "{}", answer.text);
 }
 
 #[tokio::test]
