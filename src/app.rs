@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
-use crate::events::{Disk, Eraser, Events, Feed, Live, Partitions, Pruner, Writer};
+use crate::events::{Disk, Eraser, Events, Feed, Live, Partitions, Patience, Pruner, Writer};
 use crate::export::Export;
 use crate::http::Host;
 use crate::http::browsers::Browsers;
@@ -198,7 +198,8 @@ impl App {
             ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 
         let request_timeout = Duration::from_secs(config.server.request_timeout_seconds);
-        let feed = Feed::new(events.clone(), pulse.clone(), request_timeout);
+        let patience = Patience::new(pulse.clone(), request_timeout);
+        let feed = Feed::new(events.clone(), patience.clone());
         let export = Export {
             users: users.clone(),
             client_keys: client_keys.clone(),
@@ -218,7 +219,7 @@ impl App {
             mail,
             signing_keys,
             export,
-            live: Live::new(events.clone(), pulse.clone(), request_timeout),
+            live: Live::new(events.clone(), patience),
             feed,
             events,
             quotas: Quotas::new(&config.rate_limit, &clock, metrics.clone())?,

@@ -1,15 +1,12 @@
 //! Reads events: pages of them, and all of them.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::store::{self, Range};
-use super::{Event, EventId, Events, Order, first_id};
-use crate::db::pulse::Pulse;
-use crate::error::{Code, Error, Result};
+use super::{Event, EventId, Events, Order, Patience, first_id};
+use crate::error::Result;
 use crate::ratelimit::{Share, Shares};
 use crate::users::UserId;
 
@@ -92,14 +89,11 @@ impl Piece {
 #[derive(Clone)]
 pub struct Feed {
     events: Events,
-    pulse: Pulse,
-    /// Longest time for a piece of a walk.
-    patience: Duration,
+    patience: Patience,
     places: Shares<UserId>,
 }
 
-/// The way through all events that pass a filter. Walked after the request was answered, so the bounds of requests are here
-/// once more.
+/// The way through all events that pass a filter, walked after the request was answered.
 pub struct Walk {
     feed: Feed,
     whose: Whose,
@@ -110,7 +104,7 @@ pub struct Walk {
 }
 
 impl Feed {
-    /// Walks of one user at once: one, and another try after a connection that was lost.
+    /// Walks of one user at once, at this server: one, and another try after a connection that was lost.
     pub const WALKS_AT_ONCE: usize = 2;
 
     /// Events shown when nobody says how many.
@@ -119,9 +113,9 @@ impl Feed {
     /// Events shown at most.
     pub const GREATEST_LIMIT: u16 = 1000;
 
-    /// A reader, who gives up where a request would.
-    pub fn new(events: Events, pulse: Pulse, patience: Duration) -> Self {
-        Self { events, pulse, patience, places: Shares::new(Self::WALKS_AT_ONCE) }
+    /// A reader of these events.
+    pub fn new(events: Events, patience: Patience) -> Self {
+        Self { events, patience, places: Shares::new(Self::WALKS_AT_ONCE) }
     }
 
     /// The place of a walk that this user asks for, from its beginning to its end.
@@ -192,19 +186,22 @@ impl Walk {
     /// Events of one read.
     const STEP: usize = 1000;
 
+    /// Whose events it leads through.
+    pub fn whose(&self) -> Whose {
+        self.whose
+    }
+
     /// The next events, perhaps none; `None` at the end.
     ///
     /// # Errors
-    /// `DatabaseUnavailable` as soon as the database is known to be away, `Timeout` when it takes too long.
+    /// As of [`Patience::bound`].
     pub async fn next(&mut self) -> Result<Option<Vec<Event>>> {
         let Some(range) = self.rest.take() else { return Ok(None) };
         let reading = async {
             let mut connection = self.feed.events.pool.acquire().await?;
             self.feed.read(&mut connection, self.whose, &range, self.order, Self::STEP).await
         };
-        let reading = tokio::time::timeout(self.feed.patience, reading);
-        let too_slow = Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) };
-        let Piece { events, rest } = self.feed.pulse.during(reading).await?.map_err(|_| too_slow)??;
+        let Piece { events, rest } = self.feed.patience.bound(reading).await??;
         self.rest = rest.map(|last| match self.order {
             Order::NewestFirst => Range { before: last, ..range },
             Order::OldestFirst => Range { after: last, ..range },

@@ -17,8 +17,7 @@ use uuid::Uuid;
 
 use super::feed::MOST_LOOKED_AT;
 use super::store::{self, Moment, Place, Present, Range, Stretch};
-use super::{Event, EventId, Events, Filter, Order, first_id, instant};
-use crate::db::pulse::Pulse;
+use super::{Event, EventId, Events, Filter, Order, Patience, first_id, instant};
 use crate::error::{Code, Error, Problem, Result};
 use crate::ratelimit::{Share, Shares};
 use crate::users::UserId;
@@ -26,7 +25,7 @@ use crate::users::UserId;
 /// How often Postgres is asked for news, for all streams of this server together.
 pub const PERIOD: Duration = Duration::from_millis(500);
 
-/// Streams of one user at once.
+/// Streams of one user at once, at this server: each counts for itself.
 const AT_ONCE: usize = 5;
 
 /// Events handed out at once, which is what a slow reader holds in memory.
@@ -49,9 +48,7 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(2);
 #[derive(Clone)]
 pub struct Live {
     events: Events,
-    pulse: Pulse,
-    /// Longest time for one look.
-    patience: Duration,
+    patience: Patience,
     places: Shares<UserId>,
     known: Arc<Mutex<Option<Known>>>,
 }
@@ -97,8 +94,8 @@ enum Position {
 
 impl Live {
     /// Streams of these events.
-    pub fn new(events: Events, pulse: Pulse, patience: Duration) -> Self {
-        Self { events, pulse, patience, places: Shares::new(AT_ONCE), known: Arc::default() }
+    pub fn new(events: Events, patience: Patience) -> Self {
+        Self { events, patience, places: Shares::new(AT_ONCE), known: Arc::default() }
     }
 
     /// Follows a user's events from now on, or from behind the last one that was seen. Of the filter, service and status
@@ -126,11 +123,6 @@ impl Live {
         };
         let seen = if last.is_none() { snapshot } else { NOTHING_SEEN.to_owned() };
         Ok(Stream { live: self.clone(), user, filter: filter.range(), position, seen, _place: place })
-    }
-
-    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let too_slow = Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) };
-        self.pulse.during(tokio::time::timeout(self.patience, work)).await?.map_err(|_| too_slow)
     }
 
     /// What is known, not older than this. Whoever comes first asks Postgres for all; the others wait without a connection.
@@ -170,24 +162,16 @@ impl Stream {
     /// The next events, none when there are none yet. Those that it answers count as handed out.
     ///
     /// # Errors
-    /// `DatabaseUnavailable` as soon as the database is known to be away, `Timeout` when it takes too long.
+    /// As of [`Patience::bound`].
     pub async fn next(&mut self) -> Result<Vec<Event>> {
         loop {
-            let live = self.live.clone();
-            let (events, is_all) = live.in_time(self.read()).await??;
+            let patience = self.live.patience.clone();
+            let (events, is_all) = patience.bound(self.read()).await??;
             // Where none of many pass the filter, there is more to look at.
             if is_all || !events.is_empty() {
                 return Ok(events);
             }
         }
-    }
-
-    /// Does other work for a stream within its bounds.
-    ///
-    /// # Errors
-    /// As of [`Stream::next`].
-    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        self.live.in_time(work).await
     }
 
     /// The next events, and whether these are all up to the horizon.

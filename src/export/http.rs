@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::client_keys::http::ClientKeyView;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::events::http::{EventView, download};
+use crate::events::http::{EventView, Reader, download};
 use crate::events::{Event, Filter, Order, Whose};
 use crate::http::extract::Caller;
 use crate::http::openapi::{Anywhere, NeedsAccount, TooManyRequests};
@@ -186,7 +186,7 @@ impl ExportView {
 /// Everything we hold about the caller
 ///
 /// Written while it is read, however many events there are. An answer that ends before its last brace is not whole, and
-/// its connection is broken off: ask again. Two may be under way at once.
+/// its connection is broken off, also when its token dies meanwhile: ask again. Two may be under way at each server.
 #[utoipa::path(
     get,
     path = "/users/me/export",
@@ -198,7 +198,7 @@ impl ExportView {
     ),
     security(("account" = [])),
 )]
-async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<Response> {
+async fn export(State(export): State<Export>, Caller(caller): Caller, reader: Reader) -> Result<Response> {
     let user = caller.user.id;
     let place = export.feed.place(user)?;
     let view = ExportView::new(export.gather(user).await?, caller.token_id);
@@ -220,5 +220,5 @@ async fn export(State(export): State<Export>, Caller(caller): Caller) -> Result<
     let walk = export.feed.walk(Whose::User(user), &Filter::default(), Order::OldestFirst, place);
     let headers =
         [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"bloq-account.json\"")];
-    Ok((headers, download(head.into(), walk, write, "]}")).into_response())
+    Ok((headers, download(head.into(), walk, reader, write, "]}")).into_response())
 }

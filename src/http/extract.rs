@@ -60,7 +60,7 @@ impl FromRequestParts<App> for BasicCredentials {
 }
 
 /// What follows the scheme in the one `Authorization` header; two of them are none.
-fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+pub fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     credentials_in(value, scheme)

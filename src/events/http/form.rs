@@ -5,8 +5,8 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-use super::EventView;
 use super::download::download;
+use super::{EventView, Reader};
 use crate::error::Result;
 use crate::events::{Event, Walk};
 use crate::http::accept::preferred;
@@ -62,9 +62,9 @@ impl Form {
     }
 
     /// An answer with all events of a walk; not an array.
-    pub fn all(self, walk: Walk) -> Result<Response> {
+    pub fn all(self, walk: Walk, reader: Reader) -> Result<Response> {
         let write = move |events, piece: &mut Vec<u8>| self.write(events, piece);
-        Ok(self.described(download(self.head()?, walk, write, "")))
+        Ok(self.described(download(self.head()?, walk, reader, write, "")))
     }
 
     fn described(self, mut response: Response) -> Response {

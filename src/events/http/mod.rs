@@ -2,6 +2,7 @@
 
 mod download;
 mod form;
+mod reader;
 mod stream;
 
 use axum::extract::{RawQuery, State};
@@ -26,6 +27,7 @@ use crate::users::UserId;
 use form::Form;
 
 pub use download::download;
+pub use reader::Reader;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
@@ -145,9 +147,9 @@ struct Which {
 /// hold few that pass a filter, or none: whoever follows its links finds all of them.
 ///
 /// With `Accept: application/x-ndjson` or `text/csv` and without `limit`, all that pass the filters are written while they are
-/// read. An answer that cannot be finished has its connection broken off: ask again. Two may be under way at once. In a table
-/// every cell is quoted, and one that a spreadsheet would take for a formula begins with an apostrophe. Whoever takes none of
-/// the three forms gets JSON.
+/// read. An answer that cannot be finished, or whose token dies meanwhile, has its connection broken off: ask again. Two may be
+/// under way at each server. In a table every cell is quoted, and before what a spreadsheet would take for a formula stands an
+/// apostrophe. Whoever takes none of the three forms gets JSON.
 #[utoipa::path(
     get,
     path = "/users/me/events",
@@ -169,11 +171,12 @@ struct Which {
 async fn list_events(
     State(feed): State<Feed>,
     Caller(caller): Caller,
+    reader: Reader,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let whose = Whose::User(caller.user.id);
-    answer(&feed, &caller, |_| Some(whose), "/users/me/events", &headers, query.as_deref()).await
+    answer(&feed, &caller, reader, |_| Some(whose), "/users/me/events", &headers, query.as_deref()).await
 }
 
 /// The events of everybody
@@ -204,6 +207,7 @@ async fn list_events(
 async fn list_all_events(
     State(feed): State<Feed>,
     Caller(caller): Caller,
+    reader: Reader,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
@@ -211,7 +215,7 @@ async fn list_all_events(
         return Err(Code::Forbidden.into());
     }
     let whose = |query: &mut Query| query.take("user", user).map(Whose::User);
-    answer(&feed, &caller, whose, "/events", &headers, query.as_deref()).await
+    answer(&feed, &caller, reader, whose, "/events", &headers, query.as_deref()).await
 }
 
 /// A page, or all events, in the form that the client would have. `whose` reads what the query says about that; everybody's, if
@@ -219,6 +223,7 @@ async fn list_all_events(
 async fn answer(
     feed: &Feed,
     caller: &auth::Caller,
+    reader: Reader,
     whose: impl FnOnce(&mut Query) -> Option<Whose>,
     path: &str,
     headers: &HeaderMap,
@@ -231,7 +236,7 @@ async fn answer(
 
     let form = Form::wanted(headers);
     if form != Form::Json && filter.limit.is_none() {
-        return form.all(feed.walk(whose, &filter, order, feed.place(caller.user.id)?));
+        return form.all(feed.walk(whose, &filter, order, feed.place(caller.user.id)?), reader);
     }
     let mut page = feed.list(whose, &filter).await?;
     let links = links(&page, path, &kept);

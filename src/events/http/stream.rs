@@ -1,26 +1,25 @@
 //! `GET /users/me/events/stream`: server-sent events.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName};
+use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderName};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Error as BodyError, Extension};
-use futures_util::{TryStreamExt, stream};
+use futures_util::stream;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{EventView, event_id, service, status};
-use crate::auth::Auth;
+use super::{EventView, Reader, event_id, service, status};
 use crate::error::{Code, Error, Problem, Result};
 use crate::events::layer::Streamed;
-use crate::events::{Draft, Event, EventId, Filter, Live, PERIOD, Stream};
+use crate::events::{Draft, Event, EventId, Filter, Live, PERIOD, Stream, Whose};
 use crate::http::Stop;
-use crate::http::extract::{Caller, credentials_in};
+use crate::http::extract::Caller;
 use crate::http::openapi::{Anywhere, BadRequest, NeedsAccount, TooManyRequests};
 use crate::http::query::Query;
-use crate::secret::PlainSecret;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -30,7 +29,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// When a client that lost its stream should ask again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How often a stream without events looks whether its token is still good.
+/// How old the knowledge that the token is still good may be when an event is handed out, or the next one is waited for.
 const CHECK: Duration = Duration::from_secs(2);
 
 /// How often a stream without events says that it is there.
@@ -40,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 ///
 /// Each one as in the list, once, from now on or from behind the one named by `Last-Event-ID`, whichever server it came to: about
 /// half a second after its commit. The order is that of commits, which is not always that of ids. A stream ends with its token,
-/// when the server stops, and when the database is away; ask again with the last id. Five may be open at once.
+/// when the server stops, and when the database is away; ask again with the last id. Five of a user may be open at each server.
 #[utoipa::path(
     get,
     path = "/users/me/events/stream",
@@ -60,8 +59,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 )]
 pub async fn follow_events(
     State(live): State<Live>,
-    State(auth): State<Auth>,
     Caller(caller): Caller,
+    reader: Reader,
     Extension(Stop(stop)): Extension<Stop>,
     draft: Draft,
     headers: HeaderMap,
@@ -74,19 +73,19 @@ pub async fn follow_events(
     let stream = live.follow(caller.user.id, &filter, last_event_id(&headers)?).await?;
     draft.add("stream", true);
 
-    let token = headers.get(AUTHORIZATION).and_then(|value| credentials_in(value, "bearer")).unwrap_or_default();
-    let follower =
-        Follower { stream, auth, token: PlainSecret::new(token), is_first: true, checked_at: Instant::now() };
+    let whose = Whose::User(caller.user.id);
+    let waiting = VecDeque::new();
+    let follower = Follower { stream, whose, reader, waiting, is_first: true, checked_at: Instant::now() };
     let span = Span::current();
     let messages = stream::try_unfold(follower, move |mut follower| {
         let stop = stop.clone();
         let next = async move {
             let next = stop.run_until_cancelled(follower.next()).await.flatten();
-            Ok(next.map(|messages| (stream::iter(messages.into_iter().map(Ok::<_, BodyError>)), follower)))
+            Ok::<_, BodyError>(next.map(|message| (message, follower)))
         };
         next.instrument(span.clone())
     });
-    let answer = Sse::new(messages.try_flatten()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let answer = Sse::new(messages).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = ([(CACHE_CONTROL, "no-store"), (BUFFERING, "no")], answer).into_response();
     response.extensions_mut().insert(Streamed);
     Ok(response)
@@ -101,41 +100,50 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>> {
 /// A stream on its way to a client.
 struct Follower {
     stream: Stream,
-    auth: Auth,
-    token: PlainSecret,
+    whose: Whose,
+    reader: Reader,
+    /// What was read, and not handed out yet.
+    waiting: VecDeque<Event>,
     is_first: bool,
     /// When the token was good last.
     checked_at: Instant,
 }
 
 impl Follower {
-    /// The next messages; `None` at the end. Asked for when the client has taken those before.
-    async fn next(&mut self) -> Option<Vec<Message>> {
+    /// The next message; `None` at the end. Asked for when the client has taken the one before.
+    async fn next(&mut self) -> Option<Message> {
         if std::mem::take(&mut self.is_first) {
-            return Some(vec![Message::default().retry(RETRY)]);
+            return Some(Message::default().retry(RETRY));
         }
-        loop {
-            match self.look().await {
-                Ok(events) if events.is_empty() => tokio::time::sleep(PERIOD).await,
-                Ok(events) => return events.into_iter().map(message).collect(),
-                Err(Error::Internal(reason)) => {
-                    tracing::error!(reason = format!("{reason:#}"), "a stream of events ends");
-                    return None;
-                }
-                // Its token is dead, or the database is away.
-                Err(_) => return None,
+        match self.event().await {
+            Ok(event) => message(event),
+            Err(Error::Internal(reason)) => {
+                tracing::error!(reason = format!("{reason:#}"), "a stream of events ends");
+                None
             }
+            // Its token is dead, or the database is away.
+            Err(_) => None,
         }
     }
 
-    /// What is new. Whoever lost the right to see it meanwhile sees nothing of it.
-    async fn look(&mut self) -> Result<Vec<Event>> {
-        let events = self.stream.next().await?;
-        if !events.is_empty() || self.checked_at.elapsed() >= CHECK {
-            self.stream.in_time(self.auth.identify(&self.token, &Draft::default())).await??;
-            self.checked_at = Instant::now();
+    /// The next event. Whoever lost the right to see it meanwhile sees nothing of it: neither of what is new, nor, however slowly
+    /// it is taken, of what waited.
+    async fn event(&mut self) -> Result<Event> {
+        loop {
+            let mut is_new = false;
+            if self.waiting.is_empty() {
+                self.waiting.extend(self.stream.next().await?);
+                is_new = !self.waiting.is_empty();
+            }
+            if is_new || self.checked_at.elapsed() >= CHECK {
+                self.reader.may_still_see(self.whose).await?;
+                self.checked_at = Instant::now();
+            }
+            match self.waiting.pop_front() {
+                Some(event) => return Ok(event),
+                None => tokio::time::sleep(PERIOD).await,
+            }
         }
-        Ok(events)
     }
 }
 

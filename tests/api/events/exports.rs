@@ -1,5 +1,6 @@
 //! All events in one answer, a line each or as a table.
 
+use bloq_accounts::users::AccessLevel;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -174,4 +175,32 @@ async fn a_person_has_two_exports_of_events_at_once_and_no_more() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn an_export_ends_with_its_token_and_says_that_it_is_not_whole() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    app.execute(MANY_EVENTS).await;
+    for path in [PATH, "/users/me/export"] {
+        let token = app.log_in(&ada.email, &ada.password).await;
+        let export = Download::begin_as(app.address, path, &token, "text/csv").await;
+        app.delete("/auth").bearer(&token).await.expect(204);
+        assert!(!export.ends_whole().await, "{path}");
+    }
+    let export = Download::begin_as(app.address, PATH, &ada.token, NDJSON).await;
+    app.block(&ada.id, "admin").await;
+    assert!(!export.ends_whole().await);
+}
+
+#[tokio::test]
+async fn an_export_of_everybodys_events_ends_with_the_right_to_see_them() {
+    let app = TestApp::start().await;
+    let admin = app.named("root", AccessLevel::Admin).await;
+    app.execute(MANY_EVENTS).await;
+    let everybodys = Download::begin_as(app.address, "/events", &admin.token, "text/csv").await;
+    let own = Download::begin_as(app.address, PATH, &admin.token, "text/csv").await;
+    app.execute("update users set access_level = 'authorized' where login_name = 'root'").await;
+    assert!(!everybodys.ends_whole().await);
+    assert!(own.ends_whole().await);
 }
