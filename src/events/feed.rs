@@ -153,6 +153,8 @@ impl Feed {
                 let other = self.read(&mut connection, whose, &others, Order::OldestFirst, 1).await?;
                 (rest, other.is_something().then_some(newest))
             }
+            // Between two cursors one goes forwards, and no link leads out.
+            Order::OldestFirst if filter.before.is_some() => (None, rest),
             Order::OldestFirst => {
                 let Some(oldest) = oldest.or(rest) else { return Ok(Page { events, older: None, newer: None }) };
                 let others = Range { before: oldest, ..whole };

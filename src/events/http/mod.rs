@@ -126,7 +126,7 @@ struct Which {
     limit: Option<u16>,
     /// Only events older than this event id
     before: Option<String>,
-    /// Only events newer than this event id, the next ones first
+    /// Only events newer than this event id, the next ones first; with both, rel="next" leads on up to `before`
     after: Option<String>,
     /// Only events from this instant on (RFC 3339)
     since: Option<String>,
@@ -259,10 +259,13 @@ fn filter(query: &mut Query) -> Filter {
     }
 }
 
-/// `Link` to the neighbours of a page: the same query with another cursor.
+/// `Link` to the neighbours of a page: the same query with another cursor. Where it has two, the way leads from `after` to
+/// `before`, which stays.
 fn links(page: &Page, path: &str, query: &[(String, String)]) -> HeaderMap {
+    let has = |cursor: &str| query.iter().any(|(name, _)| name == cursor);
+    let is_stretch = has("after") && has("before");
     let link = |relation: &str, cursor: &str, id: EventId| {
-        let rest = query.iter().filter(|(name, _)| name != "before" && name != "after");
+        let rest = query.iter().filter(|(name, _)| name != "after" && (name != "before" || is_stretch));
         let mut pairs = form_urlencoded::Serializer::new(String::new());
         pairs.extend_pairs(rest).append_pair(cursor, &id.to_string());
         format!("<{path}?{}>; rel=\"{relation}\"", pairs.finish())

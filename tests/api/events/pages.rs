@@ -127,6 +127,33 @@ async fn the_links_walk_through_everything_both_ways_without_gap_or_double() {
 }
 
 #[tokio::test]
+async fn between_two_cursors_the_links_lead_through_and_not_out() {
+    let app = TestApp::start().await;
+    let ada = refused_often(&app, 12).await;
+    let all = ids(&list(&app, &ada, "?status=4xx").await.json());
+    for (limit, order) in [(1, "asc"), (3, "desc"), (4, "asc"), (8, "asc"), (1000, "desc")] {
+        let mut next = Some(format!(
+            "/users/me/events?status=4xx&limit={limit}&order={order}&after={}&before={}",
+            all[1], all[10]
+        ));
+        let mut walked = Vec::new();
+        while let Some(path) = next {
+            let page = app.get(&path).bearer(&ada.token).await.expect(200);
+            let mut shown = ids(&page.json());
+            if order == "desc" {
+                shown.reverse();
+            }
+            walked.extend(shown);
+            assert_eq!(link(&page, "prev"), None, "{limit}");
+            next = link(&page, "next");
+        }
+        assert_eq!(walked, all[2..10], "{limit}");
+    }
+    let nothing = list(&app, &ada, &format!("?after={}&before={}", all[5], all[2])).await;
+    assert_eq!((ids(&nothing.json()), nothing.header("link")), (vec![], ""));
+}
+
+#[tokio::test]
 async fn a_page_with_nothing_around_it_has_no_links() {
     let app = TestApp::start().await;
     let ada = refused_often(&app, 3).await;
