@@ -269,12 +269,23 @@ async fn read_of_all(
     now: u64,
 ) -> Result<Piece> {
     let (mut rest, mut width, mut looked_at) = (range.clone(), FIRST_WINDOW, 0);
+    let (mut now, mut stride) = (now, FIRST_WINDOW);
     // How far ahead there is a crowd, and of how many: where it is, is found by halves.
     let mut ahead: Option<(u64, i64)> = None;
     let mut events = Vec::new();
     loop {
         let window = window(&rest, order, width, now);
         let crowd = store::find_crowd(connection, &window, MOST_IN_WINDOW).await?;
+        // The clocks of other servers may be ahead, or ours was set back: then the end of the ids is looked for in strides.
+        if crowd == MOST_IN_WINDOW {
+            let later = Range { after: window.after.max(last_id(now)), ..window.clone() };
+            if later.after < later.before
+                && store::find_crowd(connection, &later, MOST_IN_WINDOW).await? == MOST_IN_WINDOW
+            {
+                (now, stride) = ((now + stride).min(LAST_MILLISECOND), stride * 4);
+                continue;
+            }
+        }
         // What was written within a millisecond cannot be parted.
         if crowd == MOST_IN_WINDOW && width > 1 {
             ahead = Some((width, crowd));
@@ -312,6 +323,14 @@ async fn read_of_all(
     }
 }
 
+/// The last one that an id has room for.
+const LAST_MILLISECOND: u64 = (1 << 48) - 1;
+
+/// The greatest id of a millisecond.
+fn last_id(millisecond: u64) -> Uuid {
+    Uuid::from_u128((u128::from(millisecond) << 80) | ((1 << 80) - 1))
+}
+
 /// The part of a range that is so many milliseconds wide and lies at the end that is asked for.
 fn window(range: &Range, order: Order, width: u64, now: u64) -> Range {
     let millis = |id: u128| u64::try_from(id >> 80).unwrap_or(u64::MAX);
@@ -324,7 +343,6 @@ fn window(range: &Range, order: Order, width: u64, now: u64) -> Range {
         }
         Order::OldestFirst => {
             let end = millis(range.after.as_u128().saturating_add(1)).saturating_add(width);
-            // The clocks of other servers may be ahead.
             let before = if end > now { range.before } else { Uuid::from_u128(first(end)).min(range.before) };
             Range { before, ..range.clone() }
         }
