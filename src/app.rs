@@ -158,6 +158,7 @@ impl App {
         let partitions = Partitions::new(pool.clone(), clock.clone());
         let keys = db::alone(&pool, async |connection| {
             db::migrate(connection).await?;
+            Live::settle(connection).await?;
             signing_keys::establish(connection, config, &random, clock.now()).await
         })
         .await?;

@@ -5,7 +5,7 @@
 //! server. A transaction of somebody else that changes something and takes its time holds everybody up for as long, and loses
 //! nothing; those that only read (a backup) have no number and hold up nobody.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,10 @@ const AT_ONCE: usize = 5;
 /// Events handed out at once, which is what a slow reader holds in memory.
 const STEP: i64 = 100;
 
-/// An event that is written earlier before or later after its instant says when it was (migration 0023).
+/// Rows that are looked at for a step as long as most of them pass the filter; up to [`MOST_LOOKED_AT`] where few do.
+const FIRST_LOOK: i64 = 10 * STEP;
+
+/// An event that is written earlier than this before its instant, or later than that after it, says when it was (migration 0023).
 const EARLY: TimeDelta = TimeDelta::seconds(1);
 const LATE: TimeDelta = TimeDelta::seconds(3);
 
@@ -76,8 +79,12 @@ pub struct Stream {
     user: UserId,
     filter: Range,
     position: Position,
+    /// Rows to look at for the next step.
+    look_at: i64,
     /// The snapshot of its beginning: what was committed by then is no news, although its turn comes later.
     seen: String,
+    /// What was written before came with a backup.
+    arrived_at: DateTime<Utc>,
     _place: Share<UserId>,
 }
 
@@ -98,6 +105,14 @@ impl Live {
         Self { events, patience, places: Shares::new(AT_ONCE), known: Arc::default() }
     }
 
+    /// Notes in which Postgres these tables are. To be done before anything is written to it.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn settle(connection: &mut PgConnection) -> Result<()> {
+        Ok(store::insert_cluster(connection).await?)
+    }
+
     /// Follows a user's events from now on, or from behind the last one that was seen. Of the filter, service and status
     /// count.
     ///
@@ -106,7 +121,8 @@ impl Live {
     pub async fn follow(&self, user: UserId, filter: &Filter, last: Option<EventId>) -> Result<Stream> {
         // First a place: from now on looks are for this user, too.
         let place = self.places.take(user)?;
-        let Moment { began, snapshot } = store::find_moment(&mut *self.events.pool.acquire().await?).await?;
+        let Moment { began, snapshot, arrived_at } =
+            store::find_moment(&mut *self.events.pool.acquire().await?).await?;
         let present = self.look(Duration::ZERO, |known| known.present).await?;
         let position = match last {
             None => Position::Head { horizon: present.horizon, began },
@@ -114,21 +130,24 @@ impl Live {
                 let unknown = Problem::new("Last-Event-ID", "must be the id of an event of yours");
                 let found = store::find_place(&mut *self.events.pool.acquire().await?, user, id).await?;
                 let (place, written_at) = found.ok_or_else(|| Error::invalid(Code::ValidationFailed, unknown))?;
-                if place.xact < present.next {
-                    Position::Behind { place, began: beginning_of(id, written_at) }
-                } else {
+                if written_at.unwrap_or_else(|| instant(id)) < arrived_at {
                     Position::Restored { last: id, horizon: present.horizon, began }
+                } else {
+                    Position::Behind { place, began: beginning_of(id, written_at) }
                 }
             }
         };
         let seen = if last.is_none() { snapshot } else { NOTHING_SEEN.to_owned() };
-        Ok(Stream { live: self.clone(), user, filter: filter.range(), position, seen, _place: place })
+        let (live, filter) = (self.clone(), filter.range());
+        Ok(Stream { live, user, filter, position, look_at: FIRST_LOOK, seen, arrived_at, _place: place })
     }
 
-    /// What is known, not older than this. Whoever comes first asks Postgres for all; the others wait without a connection.
+    /// What is known, looked at no longer than `age` before this is asked. Whoever comes first asks Postgres for all; the others
+    /// wait without a connection, and share what was looked at meanwhile.
     async fn look<T>(&self, age: Duration, take: impl FnOnce(&Known) -> T) -> Result<T> {
+        let asked_at = Instant::now();
         let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.looked_at.elapsed() < age) {
+        if let Some(known) = known.as_ref().filter(|known| known.looked_at + age >= asked_at) {
             return Ok(take(known));
         }
         let connection = &mut *self.events.pool.acquire().await?;
@@ -149,6 +168,7 @@ impl Live {
             let news = store::list_with_news(connection, &users, first, horizon, from, since).await?;
             last.news.extend(news.into_iter().map(|user| (user, horizon)));
         }
+        let users: HashSet<UserId> = users.into_iter().collect();
         last.news.retain(|user, _| users.contains(user));
         (last.looked_at, last.present) = (looked_at, present);
         if present.horizon >= last.awaited.next {
@@ -194,13 +214,14 @@ impl Stream {
             }
             return Ok((Vec::new(), true));
         }
-        let mut connection = self.live.events.pool.acquire().await?;
         let (place, began) = match self.position {
             Position::Head { horizon, began } => (Place { xact: horizon, id: Uuid::nil() }, began),
             Position::Behind { place, began } => (place, began),
             Position::Restored { last, horizon, began } => {
                 let rest = Range { after: last, ..self.filter.clone() };
-                let events = store::list_restored(&mut connection, user, horizon, &rest, STEP).await?;
+                let mut connection = self.live.events.pool.acquire().await?;
+                let (first, since) = (first_id(self.arrived_at), self.arrived_at);
+                let events = store::list_restored(&mut connection, user, &rest, first, since, horizon, STEP).await?;
                 let is_all = events.is_empty();
                 self.position = match events.last() {
                     Some(event) => Position::Restored { last: event.id, horizon, began },
@@ -214,18 +235,13 @@ impl Stream {
             // Seen in a list, before its turn.
             return Ok((Vec::new(), true));
         }
-        let (reach, beyond) = self.reach(&mut connection, place, began, present.horizon).await?;
-        let (from, since) = bounds(began);
-        let stretch = Stretch {
-            behind: place,
-            reach,
-            from,
-            to: beyond.map_or(Uuid::max(), |_| reach.id),
-            since,
-            seen: &self.seen,
-        };
+        let mut connection = self.live.events.pool.acquire().await?;
+        let Reach { place: reach, to, beyond } = self.reach(&mut connection, place, began, present.horizon).await?;
+        let (from, since) = self.bounds(began);
+        let stretch = Stretch { behind: place, reach, from, to, since, seen: &self.seen };
         let found = store::list_stretch(&mut connection, user, &stretch, &self.filter, STEP).await?;
         let is_whole = i64::try_from(found.len()).is_ok_and(|found| found < STEP);
+        self.look_at = if is_whole && beyond.is_some() { (2 * self.look_at).min(MOST_LOOKED_AT) } else { FIRST_LOOK };
         self.position = match (found.last(), beyond) {
             (Some((place, written_at, _)), _) if !is_whole => {
                 Position::Behind { place: *place, began: beginning_of(place.id, *written_at).max(began) }
@@ -237,36 +253,58 @@ impl Stream {
         Ok((found.into_iter().map(|(_, _, event)| event).collect(), is_all))
     }
 
-    /// How far one can go from a place without looking at too much. Where that is not as far as the horizon: since when the
-    /// transactions beyond began.
+    /// Those of [`bounds`] within what was written here: the transactions of a backup have numbers of another Postgres.
+    fn bounds(&self, began: DateTime<Utc>) -> (Uuid, DateTime<Utc>) {
+        let (from, since) = bounds(began);
+        (from.max(first_id(self.arrived_at)), since.max(self.arrived_at))
+    }
+
+    /// How far one can go from a place without looking at too much.
     ///
     /// Events that were written about their instant are in the order of their transactions, but for some seconds. So behind a
-    /// row that many further there are none of the transactions before those seconds.
+    /// row that many further there are none of the transactions before those seconds. The others have an index in that order.
     async fn reach(
         &self,
         connection: &mut PgConnection,
         place: Place,
         began: DateTime<Utc>,
         horizon: i64,
-    ) -> Result<(Place, Option<DateTime<Utc>>)> {
-        let (from, _) = bounds(began);
-        let all = Filter { after: Some(EventId(from)), ..Filter::default() }.range();
-        let mut look_at = MOST_LOOKED_AT;
-        let end = Place { xact: horizon - 1, id: Uuid::max() };
+    ) -> Result<Reach> {
+        let (from, since) = self.bounds(began);
+        let late = store::find_late_place(connection, self.user, place, since, self.look_at).await?;
+        let end = match late.filter(|(late, _)| late.xact < horizon) {
+            Some((late, written_at)) => {
+                let to = first_id(written_at + LONGEST_WAIT + EARLY + SLACK);
+                Reach { place: late, to, beyond: Some(written_at) }
+            }
+            None => Reach { place: Place { xact: horizon - 1, id: Uuid::max() }, to: Uuid::max(), beyond: None },
+        };
+        let within = Filter { after: Some(EventId(from)), before: Some(EventId(end.to)), ..Filter::default() }.range();
+        let mut look_at = self.look_at;
         loop {
-            let edge = store::find_edge_of_user(connection, self.user, &all, Order::OldestFirst, look_at).await?;
-            let Some(edge) = edge else { return Ok((end, None)) };
+            let edge = store::find_edge_of_user(connection, self.user, &within, Order::OldestFirst, look_at).await?;
+            let Some(edge) = edge else { return Ok(end) };
             let before = first_id(instant(edge) - EARLY - LATE - SLACK);
             match store::find_last_place(connection, self.user, from, before).await? {
-                Some(last) if last.xact >= horizon => return Ok((end, None)),
+                Some(last) if last.xact >= end.place.xact => return Ok(end),
                 Some(last) if (Place { id: edge, ..last }) > place => {
-                    return Ok((Place { id: edge, ..last }, Some(beginning_of(last.id, None))));
+                    let beyond = Some(beginning_of(last.id, None));
+                    return Ok(Reach { place: Place { id: edge, ..last }, to: edge, beyond });
                 }
                 // Very many within those seconds.
                 _ => look_at *= 2,
             }
         }
     }
+}
+
+/// How far to go from a place.
+struct Reach {
+    place: Place,
+    /// Events up to the place that were written about their instant have no greater ids.
+    to: Uuid,
+    /// Since when the transactions beyond began; nothing is beyond the horizon.
+    beyond: Option<DateTime<Utc>>,
 }
 
 /// The transaction of this event began no earlier.

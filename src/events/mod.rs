@@ -1,6 +1,6 @@
 //! What happened: every API request is an event, committed before its answer leaves (decisions.md section 3).
 //!
-//! Routes: `GET /users/me/events`, `GET /users/me/events/stream`, `GET /events`. Tables: `events`, partitioned by month, and `erasures`. The layer (`layer.rs`) makes one
+//! Routes: `GET /users/me/events`, `GET /users/me/events/stream`, `GET /events`. Tables: `events`, partitioned by month, `erasures`, and `clusters`. The layer (`layer.rs`) makes one
 //! event of each request, the writer (`writer.rs`) commits many of them at once. The room never holds a password, a token,
 //! a query string or an e-mail. It deletes nothing but months that are older than `events.retention` (`pruner.rs`): of a deleted
 //! user the rows stay and the person goes (`eraser.rs`).

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Range;
-use super::read::EventRow;
+use super::read::{EventRow, select_events};
 use crate::events::Event;
 use crate::users::UserId;
 
@@ -39,12 +39,15 @@ pub struct Moment {
     pub began: DateTime<Utc>,
     /// Which ones are over.
     pub snapshot: String,
+    /// Since when the tables are in this Postgres.
+    pub arrived_at: DateTime<Utc>,
 }
 
 pub async fn find_moment(connection: &mut PgConnection) -> sqlx::Result<Moment> {
     sqlx::query_as!(
         Moment,
-        r#"select least(statement_timestamp(), min(xact_start)) as "began!", pg_current_snapshot()::text as "snapshot!"
+        r#"select least(statement_timestamp(), min(xact_start)) as "began!", pg_current_snapshot()::text as "snapshot!",
+                  (select max(arrived_at) from clusters) as "arrived_at!"
            from pg_stat_activity where backend_xid is not null and datname = current_database()"#
     )
     .fetch_one(connection)
@@ -74,6 +77,18 @@ pub async fn find_place(
     Ok(row.map(|row| (Place { xact: row.xact, id }, row.written_at)))
 }
 
+/// Notes the Postgres in which the tables are, if they were in another one before.
+pub async fn insert_cluster(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into clusters (arrived_at, system_identifier)
+         select clock_timestamp(), system_identifier from pg_control_system()
+         where system_identifier is distinct from (select last.system_identifier from clusters as last order by arrived_at desc limit 1)"
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 /// The last place of a user's events with ids within these bounds that were written about their instant.
 pub async fn find_last_place(
     connection: &mut PgConnection,
@@ -92,6 +107,30 @@ pub async fn find_last_place(
     )
     .fetch_optional(connection)
     .await
+}
+
+/// Of a user's events that were not written about their instant, but since another: the place of the last of so many behind a
+/// place, and when it was written; none when there are fewer.
+pub async fn find_late_place(
+    connection: &mut PgConnection,
+    user: UserId,
+    behind: Place,
+    since: DateTime<Utc>,
+    look_at: i64,
+) -> sqlx::Result<Option<(Place, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        r#"select xact::text::bigint as "xact!", id, written_at as "written_at!" from events
+           where user_id = $1 and written_at >= $4 and (xact, id) > ($2::text::xid8, $3)
+           order by events.xact, id offset $5::bigint - 1 limit 1"#,
+        user.0,
+        behind.xact.to_string(),
+        behind.id,
+        since,
+        look_at,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (Place { xact: row.xact, id: row.id }, row.written_at)))
 }
 
 /// Which events to hand out: behind a place, and up to another.
@@ -200,33 +239,27 @@ pub async fn list_with_news(
     .await
 }
 
-/// A user's next events by id: those of transactions before `horizon`, and those that came with a backup, whose transactions
-/// have numbers that this Postgres has not come to.
+/// A user's next events by id: those that came with a backup, whose ids are before `first` or which were written before `since`,
+/// and those of transactions before `horizon`.
 pub async fn list_restored(
     connection: &mut PgConnection,
     user: UserId,
+    range: &Range,
+    first: Uuid,
+    since: DateTime<Utc>,
     horizon: i64,
-    filter: &Range,
     at_most: i64,
 ) -> sqlx::Result<Vec<Event>> {
-    let rows = sqlx::query_as!(
-        EventRow,
-        r#"select id, user_id, service, started_at, ended_at, status, bytes_out, method, path, ip, user_agent,
-                  coalesce(request_uuid::text, request_id) as "request_id!", service_data
-         from events
-         where user_id = $1 and id > $2
-           and (xact < $3::text::xid8
-                or xact >= (select (oldest.xact::text::bigint + age(oldest.xact::xid))::text::xid8
-                            from (select pg_snapshot_xmin(pg_current_snapshot())) as oldest (xact)))
-           and ($4::text is null or coalesce(service, 'cloud-accounts') = $4) and status between $5 and $6
-         order by id limit $7"#,
-        user.0,
-        filter.after,
-        horizon.to_string(),
-        filter.service,
-        filter.least_status,
-        filter.greatest_status,
+    let rows = select_events!(
+        range,
+        ["user_id = $7 and id > $1 and id < $2
+          and (xact < $8::text::xid8 or written_at < $9 or written_at is null and id < $10)"],
+        "asc",
         at_most,
+        user.0,
+        horizon.to_string(),
+        since,
+        first
     )
     .fetch_all(connection)
     .await?;

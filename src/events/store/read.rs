@@ -68,6 +68,7 @@ macro_rules! select_events {
         )
     };
 }
+pub(super) use select_events;
 
 /// Events of a user in this order: of the first `look_at` within the range those that pass its filter.
 pub async fn list_of_user(

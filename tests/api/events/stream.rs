@@ -18,9 +18,13 @@ const PATH: &str = "/users/me/events/stream";
 /// A server whose clock stands at the present of Postgres, so that its events are written about their instant.
 async fn present() -> TestApp {
     let app = TestApp::start().await;
+    come_to_the_present(&app).await;
+    app
+}
+
+async fn come_to_the_present(app: &TestApp) {
     let now = app.count("select (extract(epoch from clock_timestamp()) * 1000)::bigint").await;
     app.advance(DateTime::from_timestamp_millis(now).expect("a time") - app.now());
-    app
 }
 
 fn stream(app: &TestApp, person: &Person) -> Call {
@@ -212,6 +216,38 @@ async fn a_stream_catches_up_with_more_than_one_look_shows() {
 }
 
 #[tokio::test]
+async fn a_stream_catches_up_with_a_server_whose_clock_was_ahead() {
+    let app = present().await;
+    let ada = app.person("ada").await;
+    let first = id(&app.events_of(&ada).await[0]);
+    // By an hour, so that each of its events says when it was written; some of another server among them.
+    for _ in 0..3 {
+        app.execute(
+            "insert into events (id, user_id, started_at, ended_at, status, bytes_out, method, path, request_id, written_at)
+             select (lpad(to_hex((extract(epoch from statement_timestamp()) * 1000)::bigint
+                                 + case when n % 20 = 0 then 0 else 3600000 end + n % 500), 12, '0')
+                     || '70008000' || substr(gen_random_uuid()::text, 25))::uuid,
+                    (select id from users), now(), now(), case when n % 200 = 0 then 404 else 200 end, 0, 'GET', '/clock', 'r',
+                    case when n % 20 > 0 then statement_timestamp() end
+             from generate_series(1, 3000) n",
+        )
+        .await;
+    }
+    for (filter, expected) in [("", 9000), ("?status=404", 45)] {
+        let call = app.get(&format!("{PATH}{filter}")).bearer(&ada.token).header("last-event-id", &first);
+        let mut listener = Listener::open(call).await;
+        app.delete(&format!("/users/me/client-keys/{}", "0".repeat(40)))
+            .bearer(&ada.token)
+            .header("x-request-id", &format!("end{expected}"))
+            .await
+            .expect(404);
+        let heard = listener.until(&format!("end{expected}")).await;
+        let clock: Vec<String> = heard.iter().filter(|event| event["input"]["path"] == "/clock").map(id).collect();
+        assert_eq!((clock.len(), clock.iter().collect::<BTreeSet<_>>().len()), (expected, expected), "{filter}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_that_was_seen_in_a_list_before_its_turn_is_not_told_again() {
     let app = present().await;
     let ada = app.person("ada").await;
@@ -228,21 +264,39 @@ async fn an_event_that_was_seen_in_a_list_before_its_turn_is_not_told_again() {
 
 #[tokio::test]
 async fn after_a_restore_a_stream_goes_on_by_id() {
-    let app = present().await;
-    let ada = app.person("ada").await;
-    for name in ["one", "two", "three"] {
-        ask(&app, &ada, name).await;
+    // A backup keeps the numbers of transactions of another Postgres: the new one comes to them later, or has passed them.
+    for (ahead, passed) in [(1_000_000, 0), (200, 300)] {
+        let app = present().await;
+        let ada = app.person("ada").await;
+        for name in ["one", "two", "three"] {
+            ask(&app, &ada, name).await;
+        }
+        let events = app.events_of(&ada).await;
+        let one = id(events.iter().find(|event| event["input"]["requestId"] == "one").expect("it is there"));
+        let foreign = "update events set xact = (xact::text::bigint + $1)::text::xid8";
+        sqlx::query(foreign).bind(ahead).execute(&app.pool()).await.expect("the events of another Postgres");
+        app.execute("update clusters set system_identifier = 1").await;
+        let restored = app.replica().await;
+        come_to_the_present(&app).await;
+        ask(&restored, &ada, "four").await;
+        for _ in 0..passed {
+            app.execute("select pg_current_xact_id()").await;
+        }
+        if passed > 0 {
+            let over = "select (pg_snapshot_xmin(pg_current_snapshot()) > (select xact from events order by xact desc limit 1))::int::bigint";
+            until("the numbers are passed", async || app.count(over).await == 1).await;
+        }
+        let mut listener = resume(&restored, &ada, &one).await;
+        ask(&restored, &ada, "five").await;
+        let heard = listener.until("five").await;
+        let names = requests(&heard);
+        // Between them the look at the list.
+        assert_eq!((&names[..2], names[3], names.last()), (&["two", "three"][..], "four", Some(&"five")));
+        assert_eq!(heard.iter().map(id).collect::<BTreeSet<_>>().len(), heard.len());
+        // What came since the restore has numbers of this Postgres.
+        let four = resume(&restored, &ada, &id(&heard[3])).await.until("five").await;
+        assert_eq!(four, heard[4..]);
     }
-    // A backup keeps the numbers of transactions that the new Postgres has not come to.
-    app.execute("update events set xact = (xact::text::bigint + 1000000)::text::xid8").await;
-    let events = app.events_of(&ada).await;
-    let one = events.iter().find(|event| event["input"]["requestId"] == "one").expect("it is there");
-    let mut listener = resume(&app, &ada, &id(one)).await;
-    ask(&app, &ada, "four").await;
-    let heard = listener.until("four").await;
-    let names = requests(&heard);
-    assert_eq!((&names[..2], names.last()), (&["two", "three"][..], Some(&"four")));
-    assert_eq!(heard.iter().map(id).collect::<BTreeSet<_>>().len(), heard.len());
 }
 
 #[tokio::test]
