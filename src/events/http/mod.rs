@@ -140,6 +140,18 @@ struct Which {
     order: Option<String>,
 }
 
+/// The events
+#[derive(utoipa::ToResponse)]
+#[response(headers(("Link" = String, description = "RFC 8288: rel=\"prev\" to older, rel=\"next\" to newer events")))]
+#[expect(dead_code, reason = "for the document; form.rs writes the answer")]
+enum Listed {
+    Json(#[content("application/json")] Vec<EventView>),
+    #[response(example = json!("{\"id\":\"event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4\", …}"))]
+    Ndjson(#[content("application/x-ndjson")] String),
+    #[response(example = json!("\"id\",\"createdAt\",\"service\", …"))]
+    Csv(#[content("text/csv")] String),
+}
+
 /// The events of the caller
 ///
 /// Every request made with a token of the user or about the user, also a refused one. The newest 100, oldest first.
@@ -157,13 +169,7 @@ struct Which {
     params(Which),
     responses(
         Anywhere, TooManyRequests,
-        (status = 200, description = "The events",
-         content(
-             (Vec<EventView> = "application/json"),
-             (String = "application/x-ndjson", example = "{\"id\":\"event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4\", …}"),
-             (String = "text/csv", example = "\"id\",\"createdAt\",\"service\", …"),
-         ),
-         headers(("Link" = String, description = "RFC 8288: rel=\"prev\" to older, rel=\"next\" to newer events"))),
+        (status = 200, response = inline(Listed)),
         BadRequest, NeedsAccount,
     ),
     security(("account" = [])),
@@ -193,13 +199,7 @@ async fn list_events(
     ),
     responses(
         Anywhere, TooManyRequests,
-        (status = 200, description = "The events",
-         content(
-             (Vec<EventView> = "application/json"),
-             (String = "application/x-ndjson", example = "{\"id\":\"event-0199f0a4-8f6e-7c31-a3c5-2f1de2a8b0c4\", …}"),
-             (String = "text/csv", example = "\"id\",\"createdAt\",\"service\", …"),
-         ),
-         headers(("Link" = String, description = "RFC 8288: rel=\"prev\" to older, rel=\"next\" to newer events"))),
+        (status = 200, response = inline(Listed)),
         BadRequest, NeedsAccount,
     ),
     security(("account" = [])),
