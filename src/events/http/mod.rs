@@ -132,12 +132,19 @@ struct Which {
     since: Option<String>,
     /// Only events before this instant (RFC 3339)
     until: Option<String>,
+    /// asc (oldest first, if not given) or desc
+    order: Option<String>,
+}
+
+/// What passes.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the document; http/query.rs reads the query")]
+struct Passing {
     /// Only events of this service, such as cloud-accounts
     service: Option<String>,
     /// Only events with this status (404) or class of statuses (4xx)
     status: Option<String>,
-    /// asc (oldest first, if not given) or desc
-    order: Option<String>,
 }
 
 /// The events
@@ -166,7 +173,7 @@ enum Listed {
     get,
     path = "/users/me/events",
     tag = "Events",
-    params(Which),
+    params(Which, Passing),
     responses(
         Anywhere, TooManyRequests,
         (status = 200, response = inline(Listed)),
@@ -196,6 +203,7 @@ async fn list_events(
     params(
         ("user" = Option<String>, Query, description = "Only events of this user, user-<uuid>"),
         Which,
+        Passing,
     ),
     responses(
         Anywhere, TooManyRequests,

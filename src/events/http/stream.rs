@@ -12,7 +12,7 @@ use futures_util::stream;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{EventView, Reader, event_id, service, status};
+use super::{EventView, Passing, Reader, event_id, service, status};
 use crate::error::{Code, Error, Problem, Result};
 use crate::events::layer::Streamed;
 use crate::events::{Draft, Event, EventId, Filter, Live, PERIOD, Stream, Whose};
@@ -46,8 +46,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     tag = "Events",
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen"),
-        ("service" = Option<String>, Query, description = "Only events of this service, such as cloud-accounts"),
-        ("status" = Option<String>, Query, description = "Only events with this status (404) or class of statuses (4xx)"),
+        Passing,
     ),
     responses(
         Anywhere, TooManyRequests,
