@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::harness::download::Download;
 use crate::harness::listener::Listener;
 use crate::harness::program::until;
 use crate::harness::{Call, Person, TestApp, together};
@@ -354,6 +355,31 @@ async fn a_stream_ends_with_its_token() {
     let (_, expired) = streams("fay").await;
     app.advance(TimeDelta::hours(12));
     assert!(expired.ends().await);
+}
+
+#[tokio::test]
+async fn whoever_reads_a_stream_slowly_sees_nothing_of_what_waited_for_long() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    // What is read at once, and fills every buffer between server and client.
+    app.execute(
+        "insert into events (id, user_id, started_at, ended_at, status, bytes_out, method, path, request_id)
+         select ('019cb000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, (select id from users), now(), now(), 200, 0, 'GET',
+                '/' || repeat('x', 200000), 'large'
+         from generate_series(0, 90) n",
+    )
+    .await;
+    let first = "event-019cb000-0000-7000-8000-000000000000";
+    ask(&app, &ada, "end").await;
+    let all = resume(&app, &ada, first).await.until("end").await;
+    assert_eq!(requests(&all).iter().filter(|name| **name == "large").count(), 90);
+    let stream = Download::begin_with(app.address, PATH, &ada.token, ("Last-Event-ID", first)).await;
+    app.delete("/auth").bearer(&ada.token).await.expect(204);
+    let asked_at = std::time::Instant::now();
+    until("the token is asked for again", async || asked_at.elapsed().as_secs() >= 3).await;
+    let heard = stream.rest().await;
+    let large = String::from_utf8_lossy(&heard).matches("\"requestId\":\"large\"").count();
+    assert!(large < 90, "{large}");
 }
 
 #[tokio::test]

@@ -31,12 +31,17 @@ impl Download {
 
     /// The same in a form that the client chooses.
     pub async fn begin_as(address: SocketAddr, path: &str, token: &str, accept: &str) -> Self {
+        Self::begin_with(address, path, token, ("Accept", accept)).await
+    }
+
+    /// The same with a header of the client's.
+    pub async fn begin_with(address: SocketAddr, path: &str, token: &str, (name, value): (&str, &str)) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         // What the client's side takes without being read is little.
         socket.set_recv_buffer_size(4096).expect("a size");
         let mut stream = socket.connect(address).await.expect("a connection");
         let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{name}: {value}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.expect("it is open");
         let mut heard = vec![0; 512];
@@ -46,10 +51,15 @@ impl Download {
     }
 
     /// Reads on to the end; answers whether the server says that this is all.
-    pub async fn ends_whole(mut self) -> bool {
+    pub async fn ends_whole(self) -> bool {
+        self.rest().await.ends_with(b"\r\n0\r\n\r\n")
+    }
+
+    /// Reads on to the end; answers all that came.
+    pub async fn rest(mut self) -> Vec<u8> {
         let read = tokio::time::timeout(DEADLINE, self.stream.read_to_end(&mut self.heard));
         // A connection that is reset ends as well.
         let _ = read.await.expect("it ends");
-        self.heard.ends_with(b"\r\n0\r\n\r\n")
+        self.heard
     }
 }
