@@ -50,7 +50,9 @@ struct Job<M> {
     work: Work<M>,
 }
 
-type Work<M> = Box<dyn FnOnce(&mut M) + Send>;
+/// Something to do, and how to tell what came of it.
+type Work<M> = Box<dyn FnOnce(&mut M) -> Tell + Send>;
+type Tell = Box<dyn FnOnce() + Send>;
 
 impl<M: Default + 'static> Crew<M> {
     /// A crew of at most so many threads, for whom at most so many jobs wait.
@@ -76,7 +78,11 @@ impl<M: Default + 'static> Crew<M> {
         work: impl FnOnce(&mut M) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let (done, mut result) = oneshot::channel();
-        let place = self.0.clone().take_in(Box::new(move |memory| drop(done.send(work(memory)))))?;
+        let work = |memory: &mut M| -> Tell {
+            let outcome = work(memory);
+            Box::new(move || drop(done.send(outcome)))
+        };
+        let place = self.0.clone().take_in(Box::new(work))?;
         let outcome = match tokio::time::timeout(deadline, &mut result).await {
             Ok(outcome) => outcome,
             Err(_) if place.leave() => return Err(Failure::Late),
@@ -155,9 +161,13 @@ impl<M: Default + 'static> Shared<M> {
         let _ = rustix::process::nice(NICENESS);
         let mut memory = M::default();
         while let Some(job) = self.next() {
-            // Who waits for it is told by its end of the line, which is dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
+            // Who waits for one that panics is told by its end of the line, which is dropped.
+            let outcome = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
+            // Whoever is told may come back at once, and finds this thread free.
             self.board().busy -= 1;
+            if let Ok(tell) = outcome {
+                tell();
+            }
         }
     }
 
