@@ -104,11 +104,10 @@ impl Pulse {
     /// # Errors
     /// `DatabaseUnavailable` when it is not, or goes away meanwhile: then `work` was dropped where it stood.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
-        tokio::select! {
-            biased;
-            () = self.away() => Err(Error::Away(None)),
-            done = work => Ok(done),
+        if !self.is_here() {
+            return Err(Error::Away(None));
         }
+        self.during_if_needed(work).await
     }
 
     /// The same for work that may turn out to need no Postgres: what waits for nothing is done without.

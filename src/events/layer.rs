@@ -1,7 +1,7 @@
 //! The tower layer that makes an event of every request: a draft on the way in, an event on the way out, and no answer
 //! before the event is committed. No SQL here.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -51,20 +51,20 @@ pub async fn record<S: Inner>(app: App, mut request: Request, inner: S) -> Respo
     let is_head = request.method() == Method::HEAD;
     let recorder = Recorder { app, draft, id, authorization, is_head, change: Change::default() };
 
-    let once_more = recorder.may_repeat(&request).then(|| (copy_of(&request), inner.clone()));
-    let (why, mut pending) = match recorder.answer(request, inner, pending).await {
-        Ok(response) => return response,
-        Err(refused) => refused,
-    };
-    let (Some((request, inner)), NotCommitted::Outdated) = (once_more, why) else {
-        return recorder.refuse(pending).await;
-    };
-    // The first answer did not leave, and until there is a second one, the client may hang up.
-    pending.answer(CLIENT_GONE, 0);
-    let request = request.map(|()| Body::from(recorder.draft.start_over()));
-    match recorder.answer(request, inner, pending).await {
-        Ok(response) => response,
-        Err((_, pending)) => recorder.refuse(pending).await,
+    let mut once_more = recorder.may_repeat(&request).then(|| (copy_of(&request), inner.clone()));
+    let (mut request, mut inner, mut pending) = (request, inner, pending);
+    loop {
+        let (why, refused) = match recorder.answer(pin!(inner.run(request)), pending).await {
+            Ok(response) => return response,
+            Err(refused) => refused,
+        };
+        pending = refused;
+        let (Some((head, again)), NotCommitted::Outdated) = (once_more.take(), why) else {
+            return recorder.refuse(pending).await;
+        };
+        // The first answer did not leave, and until there is a second one, the client may hang up.
+        pending.answer(CLIENT_GONE, 0);
+        (request, inner) = (head.map(|()| Body::from(recorder.draft.start_over())), again);
     }
 }
 
@@ -98,11 +98,10 @@ impl Recorder {
     /// The answer, when its event is committed; else why not, and the event.
     async fn answer(
         &self,
-        request: Request,
-        inner: impl Inner,
+        answer: Pin<&mut impl Future<Output = Response>>,
         mut pending: Pending,
     ) -> Result<Response, (NotCommitted, Pending)> {
-        let answer = self.change.watch(inner.run(request)).await;
+        let answer = self.change.watch(answer).await;
         let is_database_away = code_of(&answer) == Some(Code::DatabaseUnavailable);
         let is_in_doubt = self.change.is_begun() && code_of(&answer).is_some_and(leaves_doubt);
         let answer = if is_in_doubt { write_down(Error::outcome_unknown().into_response(), &self.id) } else { answer };

@@ -63,6 +63,8 @@ impl Browsers {
     /// Puts the security headers on an answer. A handler that sets one of them knows better, as `/docs` does.
     pub fn guard(&self, response: &mut Response) {
         let headers = response.headers_mut();
+        // Those below, the request's id, and what answers have of their own: it grows once.
+        headers.reserve(8);
         for (name, value) in [
             (CONTENT_SECURITY_POLICY, NOTHING),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),

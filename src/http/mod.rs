@@ -19,6 +19,7 @@ mod probes;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,10 +144,10 @@ impl Middleware for Greet {
 struct Record(App);
 
 impl Middleware for Record {
-    async fn handle<S: Inner>(self, mut request: Request, inner: S) -> Response {
+    fn handle<S: Inner>(self, mut request: Request, inner: S) -> impl Future<Output = Response> + Send {
         self.0.trusted_proxies.find(&mut request);
         compression::settle(request.headers_mut());
-        events::layer::record(self.0, request, inner).await
+        events::layer::record(self.0, request, inner)
     }
 }
 
@@ -159,17 +160,19 @@ impl Middleware for Admit {
     async fn handle<S: Inner>(self, request: Request, inner: S) -> Response {
         let Self(app) = self;
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-        let work = async {
+        let work = pin!(async {
             client_ip::require(&request)?;
             // With the request in hand, so that a refusal arrives and is not lost in a connection that is reset.
             let request = body::read(request).await?;
             ratelimit::layer::limit(&app.quotas, &request)?;
-            match request.extensions().get::<Draft>() {
-                Some(_) if app.events.are_relaxed() => app.pulse.during_if_needed(inner.run(request)).await,
-                Some(_) => app.pulse.during(inner.run(request)).await,
-                None => Ok(inner.run(request).await),
+            let is_recorded = request.extensions().get::<Draft>().is_some();
+            let answer = pin!(inner.run(request));
+            match is_recorded {
+                true if app.events.are_relaxed() => app.pulse.during_if_needed(answer).await,
+                true => app.pulse.during(answer).await,
+                false => Ok(answer.await),
             }
-        };
+        });
         finish(app.request_timeout, work, &id).await
     }
 }
@@ -181,12 +184,12 @@ struct Bound(Duration);
 impl Middleware for Bound {
     async fn handle<S: Inner>(self, request: Request, inner: S) -> Response {
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-        finish(self.0, async { Ok(inner.run(request).await) }, &id).await
+        finish(self.0, pin!(inner.run(request).map(Ok)), &id).await
     }
 }
 
 /// Makes an answer of whatever `work` comes to, a panic and no end in time as well, and gives refusals their body.
-async fn finish(longest: Duration, work: impl Future<Output = Result<Response>>, id: &RequestId) -> Response {
+async fn finish(longest: Duration, work: Pin<&mut impl Future<Output = Result<Response>>>, id: &RequestId) -> Response {
     // What a handler that panicked leaves behind is its own: services hold their locks for moments, and never in a broken state.
     let work = tokio::time::timeout(longest, AssertUnwindSafe(work).catch_unwind());
     let too_late = Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) };
