@@ -34,6 +34,9 @@ const FAILURES: u32 = 30;
 /// Rows of one address or one user in a minute that name address and route. Who is served by them in earnest has one or two.
 const MOST_ROWS: usize = 16;
 
+/// The path of a row whose requests had different ones.
+const UNKNOWN: &str = "/{…}";
+
 /// What too often asked is answered.
 const TOO_MANY: u16 = 429;
 
@@ -140,9 +143,11 @@ impl Row {
         let mut word = Event { id, bytes_out: 0, ..first.clone() };
         match &sort.place {
             Some((_, _, Some(route))) => word.path.clone_from(route),
-            Some((_, _, None)) => {}
-            None => (word.path, word.ip, word.user_agent) = ("/{…}".to_owned(), None, None),
+            // Of many paths, which we do not know.
+            Some((_, _, None)) => word.path = UNKNOWN.to_owned(),
+            None => (word.path, word.ip, word.user_agent) = (UNKNOWN.to_owned(), None, None),
         }
+        known(&first.method).clone_into(&mut word.method);
         word.ended_at -= TICK;
         Self(Arc::new(Mutex::new(Counted { word, count: 0 })))
     }

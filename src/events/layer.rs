@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{CLIENT_GONE, Draft, Event, Events, NotCommitted, REST};
@@ -163,13 +164,14 @@ async fn stream(response: Response, mut pending: Pending) -> Result<Response, (N
     pending.name();
     let (events, event) = (pending.events.clone(), pending.event.clone());
     pending.commit().await?;
-    Ok(response.map(|body| Body::new(Counted { body, bytes: 0, events, event })))
+    Ok(response.map(|body| Body::new(Counted { body, bytes: 0, is_whole: false, events, event })))
 }
 
-/// A body on its way out that knows how much of it has left.
+/// A body on its way out that knows how much of it has left, and whether that was all.
 struct Counted {
     body: Body,
     bytes: u64,
+    is_whole: bool,
     events: Events,
     event: Option<Arc<Event>>,
 }
@@ -186,6 +188,7 @@ impl HttpBody for Counted {
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             self.bytes += data.len() as u64;
         }
+        self.is_whole = frame.is_none();
         Poll::Ready(frame)
     }
 }
@@ -195,6 +198,10 @@ impl Drop for Counted {
         if let Some(mut event) = self.event.take() {
             let told = Arc::make_mut(&mut event);
             (told.bytes_out, told.ended_at) = (self.bytes, later(&self.events, told.ended_at));
+            // What has no end anyway (`serviceData.stream`) is never whole.
+            if !self.is_whole && told.service_data.is_none() {
+                told.service_data = Some(json!({ "complete": false }));
+            }
             self.events.hand_over(event);
         }
     }
@@ -312,10 +319,18 @@ fn harmless_path(path: &str, pattern: Option<&str>) -> String {
             .collect(),
         None => path
             .split('/')
-            .map(|segment| if is_harmless(segment) { segment.to_owned() } else { "{…}".to_owned() })
+            .map(|segment| if is_common(segment) { segment.to_owned() } else { "{…}".to_owned() })
             .collect(),
     };
     cut(&segments.join("/"), LONGEST_PATH)
+}
+
+/// Whether a segment of a path that we do not know is kept: it is an id, or what scanners ask for. Passwords that we make have
+/// capitals.
+fn is_common(segment: &str) -> bool {
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    let is_plain = digits <= 4 && !segment.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_harmless(segment) && (is_plain || segment.parse::<UserId>().is_ok())
 }
 
 /// Ids and words are harmless; e-mails are not, and what is long or looks random may be a secret.
@@ -345,6 +360,8 @@ mod tests {
         );
         assert_eq!(harmless_path(&format!("/v2/users/a@b.c/tokens/{token}"), None), "/v2/users/{…}/tokens/{…}");
         assert_eq!(harmless_path("/wp-admin/setup.php", None), "/wp-admin/setup.php");
+        let typed = format!("/users/{id}/activation/YWTfD2sW5uhZHaSN");
+        assert_eq!(harmless_path(&typed, None), format!("/users/{id}/activation/{{…}}"));
         assert!(harmless_path(&"/ä".repeat(900), None).len() <= LONGEST_PATH);
     }
 

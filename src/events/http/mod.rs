@@ -51,7 +51,8 @@ pub struct EventView {
     output: OutputView,
     /// What the operation itself had to say; `{}` for most. With a `count` the event stands for so many requests of one minute
     /// that were answered alike (those beyond 100 of an address without a user, beyond 30 failed log-ins of a user, and every 429):
-    /// it shows the first of them, when the last one ended, and the bytes of all.
+    /// it shows the first of them, when the last one ended, and the bytes of all. `complete: false` is an export that did not leave
+    /// whole; `stream: true` a stream.
     service_data: Value,
     /// Whose event it is.
     #[schema(example = "user-0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11")]

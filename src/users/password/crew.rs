@@ -13,9 +13,6 @@ use tokio::sync::oneshot;
 /// How long a thread waits for work.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a hash yields to everybody else on a busy machine: answers that need none must not wait for those that do.
-const NICENESS: i32 = 5;
-
 /// Why a hash was not made.
 #[derive(Debug)]
 pub enum Failure {
@@ -157,8 +154,6 @@ impl<M: Default + 'static> Shared<M> {
 
     /// What a thread does.
     fn work(&self) {
-        // Where that is not allowed, it works as everybody does.
-        let _ = rustix::process::nice(NICENESS);
         let mut memory = M::default();
         while let Some(job) = self.next() {
             // Who waits for one that panics is told by its end of the line, which is dropped.

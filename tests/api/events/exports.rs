@@ -188,6 +188,10 @@ async fn an_export_ends_with_its_token_and_says_that_it_is_not_whole() {
         app.delete("/auth").bearer(&token).await.expect(204);
         assert!(!export.ends_whole().await, "{path}");
     }
+    until("both events say so", async || {
+        app.count(r#"select count(*) from events where service_data = '{"complete": false}'"#).await == 2
+    })
+    .await;
     let export = Download::begin_as(app.address, PATH, &ada.token, NDJSON).await;
     app.block(&ada.id, "admin").await;
     assert!(!export.ends_whole().await);
