@@ -75,6 +75,7 @@ impl Filled {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Page {
     Newest,
+    NewestAgain,
     NewestOfHot,
     NewestOfQuiet,
     MiddleOfHot,
@@ -82,12 +83,19 @@ enum Page {
 }
 
 impl Page {
-    const ALL: [Self; 5] =
-        [Self::Newest, Self::NewestOfHot, Self::NewestOfQuiet, Self::MiddleOfHot, Self::RefusedOfHot];
+    const ALL: [Self; 6] = [
+        Self::Newest,
+        Self::NewestAgain,
+        Self::NewestOfHot,
+        Self::NewestOfQuiet,
+        Self::MiddleOfHot,
+        Self::RefusedOfHot,
+    ];
 
     fn what(self) -> &'static str {
         match self {
-            Self::Newest => "newest page of a user",
+            Self::Newest => "newest page of a user, read for the first time in the large table",
+            Self::NewestAgain => "newest page of a user, read for the second time",
             Self::NewestOfHot => "newest page of the user with a tenth of them",
             Self::NewestOfQuiet => "newest page of a user without events",
             Self::MiddleOfHot => "page in the middle of a tenth of them",
@@ -104,12 +112,15 @@ impl Page {
     /// The milliseconds of request number `at`.
     async fn time(self, filled: &Filled, at: usize) -> Result<f64> {
         let (person, query) = match self {
-            Self::Newest => (&filled.ordinary[at % filled.ordinary.len()], String::new()),
+            Self::Newest | Self::NewestAgain => (&filled.ordinary[at % filled.ordinary.len()], String::new()),
             Self::NewestOfHot => (&filled.hot, String::new()),
             Self::NewestOfQuiet => (&filled.quiet[at % filled.quiet.len()], String::new()),
             Self::MiddleOfHot => (&filled.hot, format!("?before={}", filled.middle)),
             Self::RefusedOfHot => (&filled.hot, "?status=4xx".to_owned()),
         };
+        if self == Self::NewestAgain {
+            filled.time(person, &query).await?;
+        }
         filled.time(person, &query).await
     }
 }
