@@ -95,7 +95,7 @@ fn own_name(event: &Event) -> Option<Uuid> {
 
 /// Inserts many events in one statement, but those that claim a version which the row of their user does not have: their ids
 /// are answered. Of a user who is deleted by now (a late event, or a request with a token that outlived its user) the row
-/// tells no more of the person than [`update_forgotten`] leaves.
+/// tells no more of the person than [`update_forgotten`](super::update_forgotten) leaves.
 ///
 /// # Errors
 /// Among others when one of them is in the table already; [`insert_again`] is for those.
