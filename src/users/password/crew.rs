@@ -1,7 +1,7 @@
 //! Threads that do nothing but hash: not more of them than configured, and none that requests need.
 //!
 //! Who has finished a hash begins the next one at once. A thread and its memory are there while they are needed, and for a
-//! minute more.
+//! few seconds more.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// How long a thread waits for work.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a thread waits for work, and holds on to its memory. Fresh memory makes a hash a third slower, which somebody who logs
+/// in once in a while does not feel.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a hash was not made.
 #[derive(Debug)]
