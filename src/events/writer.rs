@@ -222,7 +222,8 @@ impl Writer {
             self.write(Kind::Overdue, handovers);
         } else if !self.known.is_empty() {
             self.overdue.is_their_turn = true;
-            let handovers = std::mem::take(&mut self.known);
+            let portion = self.known.len().min(self.batch);
+            let handovers = self.known.drain(..portion).collect();
             self.write(Kind::Known, handovers);
         }
     }
