@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 
+use crate::application_keys::ApplicationKeys;
 use crate::auth::Auth;
 use crate::client_keys::ClientKeys;
 use crate::clock::Clock;
@@ -56,6 +57,7 @@ macro_rules! hand_out {
 hand_out! {
     auth: Auth,
     users: Users,
+    application_keys: ApplicationKeys,
     client_keys: ClientKeys,
     tokens: Tokens,
     verification: Verification,
@@ -76,6 +78,8 @@ pub struct Services {
     pub auth: Auth,
     /// The users.
     pub users: Users,
+    /// The application keys.
+    pub application_keys: ApplicationKeys,
     /// The client keys.
     pub client_keys: ClientKeys,
     /// The tokens.
@@ -195,6 +199,7 @@ impl App {
             clock.clone(),
             random.clone(),
         );
+        let application_keys = ApplicationKeys::new(pool.clone(), users.clone(), clock.clone(), random.clone());
         let client_keys =
             ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 
@@ -203,6 +208,7 @@ impl App {
         let feed = Feed::new(events.clone(), patience.clone());
         let export = Export {
             users: users.clone(),
+            application_keys: application_keys.clone(),
             client_keys: client_keys.clone(),
             verification: verification.clone(),
             log_ins: log_ins.clone(),
@@ -214,6 +220,7 @@ impl App {
             disk: Disk::of(config),
             auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone(), clock.clone()),
             users,
+            application_keys,
             client_keys,
             tokens,
             verification,

@@ -179,6 +179,8 @@ codes! {
     InvalidPassword => "The password is wrong.",
     WeakPassword => "The password is too weak.",
     TooManyClientKeys => "A user may have at most 50 client keys; delete one first.",
+    TooManyApplicationKeys => "A user may have at most 50 application keys; delete one first.",
+    HttpKeyExists => "A user may have one application key for HTTP Basic, and this one has it; delete it first.",
     IdempotencyKeyReused => "Another request was made with this Idempotency-Key; a new request needs a new key.",
     EmailTaken => "This e-mail belongs to another user.",
     NameTaken => "This login name belongs to another user.",

@@ -28,6 +28,7 @@ pub mod telemetry;
 pub mod worker;
 
 // rooms; a service calls only services further down
+pub mod application_keys;
 pub mod auth;
 pub mod client_keys;
 pub mod events;

@@ -14,6 +14,9 @@ use uuid::{Builder, ContextV7, Timestamp, Uuid};
 /// Letters and digits that nobody mistakes for one another (no `0 O 1 l I`).
 const UNAMBIGUOUS: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
+/// All letters and digits of ASCII.
+const ALPHANUMERIC: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// A source of chance: the operating system's, or one with a seed.
 #[derive(Clone)]
 pub struct Random {
@@ -86,17 +89,24 @@ impl Random {
 
     /// A password that survives being read out: `length` letters and digits without look-alikes.
     pub fn readable_password(&self, length: usize) -> SecretString {
+        self.text(UNAMBIGUOUS, length).into()
+    }
+
+    /// `length` letters and digits: ids and secrets that programs exchange.
+    pub fn alphanumeric(&self, length: usize) -> String {
+        self.text(ALPHANUMERIC, length)
+    }
+
+    /// `length` characters of this alphabet, each as likely as the others.
+    fn text(&self, alphabet: &[u8], length: usize) -> String {
         let draw = |generator: &mut dyn Rng| {
-            (0..length)
-                .map(|_| char::from(UNAMBIGUOUS[generator.random_range(0..UNAMBIGUOUS.len())]))
-                .collect::<String>()
+            (0..length).map(|_| char::from(alphabet[generator.random_range(0..alphabet.len())])).collect()
         };
         match &self.source {
             #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
             Source::Os => draw(&mut rand::rng()),
             Source::Seeded(generator) => draw(&mut *lock(generator)),
         }
-        .into()
     }
 }
 

@@ -35,6 +35,7 @@ struct ExportView {
     account: AccountView,
     /// Live ones, the newest 1,000.
     account_tokens: Vec<TokenView>,
+    application_keys: Vec<ApplicationKeyView>,
     client_keys: Vec<ClientKeyView>,
     /// Of the last ten minutes.
     idempotency_keys: Vec<IdempotencyKeyView>,
@@ -66,6 +67,25 @@ struct AccountView {
     failed_login_attempts: i32,
     activated_at: Option<Timestamp>,
     activation_expires_at: Option<Timestamp>,
+}
+
+/// An application key, without its secret.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ApplicationKeyView {
+    #[schema(example = "0d29971f687991a2gR3uYxA007P1kQ4z", pattern = "^[0-9a-zA-Z]{32}$")]
+    id: String,
+    #[schema(example = "surveillance camera")]
+    purpose: String,
+    /// `authorized` or `admin`; the account's own level bounds it.
+    #[schema(example = "authorized")]
+    access_level: &'static str,
+    #[schema(example = false)]
+    read_only: bool,
+    /// Whether it may be the password of HTTP Basic.
+    #[schema(example = false)]
+    http: bool,
+    created_at: Timestamp,
 }
 
 /// A one-time token, without the token.
@@ -126,10 +146,7 @@ impl ExportView {
         let user = &holdings.user;
         let account = AccountView {
             login_name: user.login_name.clone(),
-            access_level: match user.access_level {
-                AccessLevel::Authorized => "authorized",
-                AccessLevel::Admin => "admin",
-            },
+            access_level: word(user.access_level),
             read_only: user.read_only,
             blocked_by: user.block_cause.map(|cause| match cause {
                 BlockCause::Admin => "admin",
@@ -139,6 +156,14 @@ impl ExportView {
             activated_at: user.activated_at.map(Timestamp::from),
             activation_expires_at: user.activation_expires_at.map(Timestamp::from),
         };
+        let application_keys = holdings.application_keys.into_iter().map(|key| ApplicationKeyView {
+            id: key.id,
+            purpose: key.purpose,
+            access_level: word(key.level),
+            read_only: key.read_only,
+            http: key.http,
+            created_at: key.created_at.into(),
+        });
         let one_time_tokens = holdings.one_time_tokens.into_iter().map(|token| OneTimeTokenView {
             purpose: match token.purpose {
                 Purpose::EmailVerification => "emailVerification",
@@ -172,6 +197,7 @@ impl ExportView {
         Self {
             account,
             account_tokens: account_tokens.collect(),
+            application_keys: application_keys.collect(),
             client_keys: holdings.client_keys.into_iter().map(ClientKeyView::from).collect(),
             idempotency_keys: creations.collect(),
             one_time_tokens: one_time_tokens.collect(),
@@ -180,6 +206,13 @@ impl ExportView {
             events: Vec::new(),
             profile: (&holdings.user).into(),
         }
+    }
+}
+
+fn word(level: AccessLevel) -> &'static str {
+    match level {
+        AccessLevel::Authorized => "authorized",
+        AccessLevel::Admin => "admin",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Gathers what the rooms hold.
 
+use crate::application_keys::{ApplicationKey, ApplicationKeys};
 use crate::client_keys::{ClientKey, ClientKeys, KeptCreation};
 use crate::error::{Code, Result};
 use crate::events::Feed;
@@ -14,6 +15,8 @@ use crate::verification::{Kept, Verification};
 pub struct Export {
     /// The users.
     pub users: Users,
+    /// The application keys.
+    pub application_keys: ApplicationKeys,
     /// The client keys.
     pub client_keys: ClientKeys,
     /// One-time tokens.
@@ -34,6 +37,8 @@ pub struct Holdings {
     pub user: User,
     /// Live account tokens, the newest 1,000.
     pub account_tokens: Vec<AccountToken>,
+    /// Application keys, oldest first.
+    pub application_keys: Vec<ApplicationKey>,
     /// Client keys, newest first.
     pub client_keys: Vec<ClientKey>,
     /// Creations of client keys that can be repeated, oldest first.
@@ -52,6 +57,7 @@ impl Export {
         let user = self.users.find(user).await?.ok_or(Code::TokenInvalid)?;
         Ok(Holdings {
             account_tokens: self.tokens.list_account(user.id, user.token_version).await?,
+            application_keys: self.application_keys.list(user.id).await?,
             client_keys: self.client_keys.list(user.id).await?,
             creations: self.client_keys.list_repeatable(user.id).await?,
             one_time_tokens: self.verification.list(user.id).await?,

@@ -47,9 +47,13 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidClientCredentials
         | Code::InvalidRefreshToken => StatusCode::UNAUTHORIZED,
         Code::Forbidden | Code::UserBlocked | Code::ActivationRequired => StatusCode::FORBIDDEN,
-        Code::TooManyClientKeys | Code::IdempotencyKeyReused | Code::EmailTaken | Code::NameTaken | Code::LastAdmin => {
-            StatusCode::CONFLICT
-        }
+        Code::TooManyClientKeys
+        | Code::TooManyApplicationKeys
+        | Code::HttpKeyExists
+        | Code::IdempotencyKeyReused
+        | Code::EmailTaken
+        | Code::NameTaken
+        | Code::LastAdmin => StatusCode::CONFLICT,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::DatabaseUnavailable | Code::OutcomeUnknown | Code::ShuttingDown | Code::Timeout => {
             StatusCode::SERVICE_UNAVAILABLE

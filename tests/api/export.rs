@@ -1,7 +1,9 @@
 //! `GET /users/me/export`: everything we hold about a person.
 
+use bloq_accounts::application_keys::NewApplicationKey;
+use bloq_accounts::users::{AccessLevel, ShortText};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::download::{Download, MANY_EVENTS};
 use crate::harness::program::until;
@@ -13,6 +15,9 @@ async fn a_person_gets_everything_and_no_secret() {
     let (ada, bob) = (app.person("ada").await, app.person("bob").await);
     let (id, secret) = app.client_key(&ada).await;
     app.client_key(&bob).await;
+    let purpose = ShortText::parse("camera").expect("a purpose");
+    let new = NewApplicationKey { purpose, level: AccessLevel::Authorized, read_only: true, http: false };
+    let application_key = app.app.application_keys.create(ada.id.parse().expect("an id"), &new).await.expect("a key");
     app.forget_password(&ada.email).await.expect(202);
     let reset = app.mailed_token(&ada.email).await;
     let answer = app.get("/users/me/export").bearer(&ada.token).await.expect(200);
@@ -21,6 +26,13 @@ async fn a_person_gets_everything_and_no_secret() {
     assert_eq!(export["profile"], app.me(&ada.token).await.json());
     assert_eq!(export["account"]["accessLevel"], "authorized");
     assert_eq!(export["clientKeys"][0]["id"], Value::from(id));
+    assert_eq!(
+        export["applicationKeys"],
+        json!([{
+            "id": application_key.key.id, "purpose": "camera", "accessLevel": "authorized", "readOnly": true,
+            "http": false, "createdAt": "2026-03-05T12:00:00.123Z",
+        }])
+    );
     assert_eq!(
         (&export["accountTokens"][0]["current"], export["accountTokens"].as_array().map(Vec::len)),
         (&Value::from(true), Some(1))
@@ -40,7 +52,7 @@ async fn a_person_gets_everything_and_no_secret() {
     let exported = export["events"].as_array().expect("events");
     assert_eq!(exported[..], events[..exported.len()]);
     assert_eq!(exported.len(), 5, "sign-up, proof, log-in, client key, reset");
-    for hidden in [STRONG, &secret, &reset, &ada.token, "argon2", "bob@example.com"] {
+    for hidden in [STRONG, &secret, application_key.secret.expose(), &reset, &ada.token, "argon2", "bob@example.com"] {
         assert!(!answer.text.contains(hidden), "{hidden}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod application_keys;
 mod auth;
 mod cli;
 mod client_keys;
