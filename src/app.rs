@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
+use crate::device_session::DeviceSession;
 use crate::events::{Disk, Eraser, Events, Feed, Live, Partitions, Patience, Pruner, Writer};
 use crate::export::Export;
 use crate::http::Host;
@@ -60,6 +61,7 @@ hand_out! {
     application_keys: ApplicationKeys,
     client_keys: ClientKeys,
     tokens: Tokens,
+    device_session: DeviceSession,
     verification: Verification,
     signing_keys: SigningKeys,
     events: Events,
@@ -84,6 +86,8 @@ pub struct Services {
     pub client_keys: ClientKeys,
     /// The tokens.
     pub tokens: Tokens,
+    /// The session of Qb2 tokens.
+    pub device_session: DeviceSession,
     /// One-time tokens.
     pub verification: Verification,
     /// The outbox.
@@ -223,6 +227,7 @@ impl App {
             application_keys,
             client_keys,
             tokens,
+            device_session: DeviceSession::new(pool.clone(), clock.clone(), random.clone()),
             verification,
             mail,
             signing_keys,

@@ -31,6 +31,7 @@ pub mod worker;
 pub mod application_keys;
 pub mod auth;
 pub mod client_keys;
+pub mod device_session;
 pub mod events;
 pub mod export;
 pub mod log_ins;

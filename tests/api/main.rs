@@ -9,6 +9,7 @@ mod application_keys;
 mod auth;
 mod cli;
 mod client_keys;
+mod device_session;
 mod embedded;
 mod events;
 mod export;
