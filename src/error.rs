@@ -154,7 +154,7 @@ macro_rules! codes {
 
 codes! {
     // the request itself
-    NotFound => "There is nothing at this path.",
+    NotFound => "There is no such path, user or key.",
     MethodNotAllowed => "This path exists, but not with this method; the Allow header lists what it takes.",
     PayloadTooLarge => "The request body is larger than 64 KiB.",
     UnsupportedMediaType => "The body must be JSON, with Content-Type: application/json (application/merge-patch+json for PATCH).",
@@ -185,6 +185,7 @@ codes! {
     EmailTaken => "This e-mail belongs to another user.",
     NameTaken => "This login name belongs to another user.",
     LastAdmin => "This is the last active administrator.",
+    InvalidState => "The account cannot go from its present state to that one; a reset can.",
     // bad days
     TooManyRequests => "Too many requests; try again later.",
     Overloaded => "The server is busy; try again later.",

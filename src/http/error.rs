@@ -16,7 +16,7 @@ pub struct ErrorBody {
     /// What went wrong, for programs.
     pub code: Code,
     /// What went wrong, for people.
-    #[schema(example = "There is nothing at this path.")]
+    #[schema(example = "There is no such path, user or key.")]
     pub message: String,
     /// The id of the request, as in the header `x-request-id`.
     #[schema(example = "0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11")]
@@ -53,7 +53,8 @@ pub fn status(code: Code) -> StatusCode {
         | Code::IdempotencyKeyReused
         | Code::EmailTaken
         | Code::NameTaken
-        | Code::LastAdmin => StatusCode::CONFLICT,
+        | Code::LastAdmin
+        | Code::InvalidState => StatusCode::CONFLICT,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::DatabaseUnavailable | Code::OutcomeUnknown | Code::ShuttingDown | Code::Timeout => {
             StatusCode::SERVICE_UNAVAILABLE

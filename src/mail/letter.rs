@@ -114,6 +114,9 @@ pub enum Letter {
         at: String,
         /// From which address.
         from: Option<String>,
+        /// Whether an administrator did it; not said in mails that an older version queued.
+        #[serde(default)]
+        by_admin: bool,
     },
 }
 

@@ -13,6 +13,7 @@ mod email;
 mod login;
 mod password_rule;
 mod profile;
+mod search;
 mod service;
 mod store;
 
@@ -32,7 +33,8 @@ pub use profile::{
     BillingAddress, BillingAddressChange, Country, DisplayName, Notifications, NotificationsChange, ProfileChange,
     ShortText,
 };
-pub use service::{NewName, NewUser, SignUp, Users};
+pub use search::{Found, Place, Search, SearchText, Way};
+pub use service::{NewName, NewUser, ResetBy, SignUp, UserChange, Users};
 
 /// A user's id: shown as `user-<uuid v4>` by REST and as the bare UUID by gRPC (decisions.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
@@ -109,7 +111,10 @@ pub struct User {
 }
 
 /// What a user is, in one word (decisions.md section 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, utoipa::ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum State {
     /// An e-mail not yet proved, or an activation password in place.
     WaitingForActivation,
@@ -214,6 +219,11 @@ impl User {
     pub fn is_admin(&self) -> bool {
         self.access_level == AccessLevel::Admin
     }
+
+    /// Whether this is an administrator who can do everything right now: one of those of whom the last one stays.
+    pub fn is_active_admin(&self) -> bool {
+        self.is_admin() && !self.read_only && self.state() == State::Active
+    }
 }
 
 /// A person or a company.
@@ -240,7 +250,8 @@ impl EntityType {
 }
 
 /// Rights of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, utoipa::ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum AccessLevel {
     /// The own account.
@@ -250,7 +261,8 @@ pub enum AccessLevel {
 }
 
 /// Who or what blocked a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum BlockCause {
     /// An administrator: ends everything at once.

@@ -6,11 +6,13 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::password::PasswordHash;
-use super::{AccessLevel, BillingAddress, BlockCause, EntityType, Notifications, User, UserId};
+use super::{
+    AccessLevel, BillingAddress, BlockCause, EntityType, Notifications, Place, Search, SearchText, State, User, UserId,
+};
 
-/// `select … from users` with every column of a [`User`], and the rest of the statement behind it.
+/// `select … from users` with every column of a [`User`], and the rest of the statement behind it: a text, or `[…]` of several.
 macro_rules! select_user {
-    ($rest:tt $(, $argument:expr)* $(,)?) => {
+    ([$($rest:tt)+] $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             UserRow,
             r#"select id as "id: UserId", email, email_canonical, email_held, email_verified_at, signed_up_from,
@@ -20,8 +22,36 @@ macro_rules! select_user {
                       activation_expires_at, activated_at, block_cause as "block_cause: BlockCause",
                       failed_login_attempts, access_level as "access_level: AccessLevel", read_only,
                       token_version, version, created_at, updated_at
-               from users "# + $rest
+               from users "# $(+ $rest)+
             $(, $argument)*
+        )
+    };
+    ($rest:tt $(, $argument:expr)* $(,)?) => {
+        select_user!([$rest] $(, $argument)*)
+    };
+}
+
+/// [`select_user`] of those who pass a [`Search`], the rest of the condition, and the order.
+macro_rules! select_found {
+    ($search:ident, $rest:tt, $place:expr, $at_most:expr) => {
+        select_user!(
+            ["where ($1::text is null or email ~ $1 or login_name ~ $1 or display_name ~ $1 or 'user-' || id ~ $1)
+                and ($2::text is null or access_level = $2)
+                and ($3::boolean is null or read_only = $3)
+                and ($4::text is null or $4 = case
+                        when blocked_at is not null then 'blocked'
+                        when activation_expires_at is not null or (email is not null and email_verified_at is null)
+                            then 'waiting_for_activation'
+                        else 'active'
+                    end)
+                and " $rest " limit $7"],
+            $search.text.as_ref().map(SearchText::pattern),
+            $search.level as Option<AccessLevel>,
+            $search.read_only,
+            $search.state as Option<State>,
+            $place.created_at,
+            $place.id.0,
+            $at_most,
         )
     };
 }
@@ -143,19 +173,25 @@ pub async fn find_by_login_name(connection: &mut PgConnection, name: &str) -> sq
     Ok(select_user!("where lower(login_name) = lower($1)", name).fetch_optional(connection).await?.map(User::from))
 }
 
-/// All users in the order of their making, `at_most`, after this one.
-pub async fn list(
+/// The users who pass, oldest first, `at_most`, from this place on.
+pub async fn list_after(
     connection: &mut PgConnection,
-    after: Option<(DateTime<Utc>, UserId)>,
+    search: &Search,
+    place: Place,
     at_most: i64,
 ) -> sqlx::Result<Vec<User>> {
-    let (created_at, id) = after.unzip();
-    let rows = select_user!(
-        "where $1::timestamptz is null or (created_at, id) > ($1, $2) order by created_at, id limit $3",
-        created_at,
-        id.map(|id| id.0),
-        at_most,
-    );
+    let rows = select_found!(search, "(created_at, id) > ($5, $6) order by created_at, id", place, at_most);
+    Ok(rows.fetch_all(connection).await?.into_iter().map(User::from).collect())
+}
+
+/// The users who pass, newest first, `at_most`, back from this place.
+pub async fn list_before(
+    connection: &mut PgConnection,
+    search: &Search,
+    place: Place,
+    at_most: i64,
+) -> sqlx::Result<Vec<User>> {
+    let rows = select_found!(search, "(created_at, id) < ($5, $6) order by created_at desc, id desc", place, at_most);
     Ok(rows.fetch_all(connection).await?.into_iter().map(User::from).collect())
 }
 
@@ -189,6 +225,13 @@ pub async fn find_other_active_admin(connection: &mut PgConnection, id: UserId) 
     )
     .fetch_one(connection)
     .await
+}
+
+/// Whether there is an administrator, in whatever state.
+pub async fn find_any_admin(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from users where access_level = 'admin') as "found!""#)
+        .fetch_one(connection)
+        .await
 }
 
 pub async fn mark_email_verified(connection: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> sqlx::Result<()> {
@@ -327,23 +370,47 @@ pub async fn update_hash(
     .map(drop)
 }
 
-pub async fn update_level(
-    connection: &mut PgConnection,
-    id: UserId,
-    level: AccessLevel,
-    read_only: bool,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+/// Writes what administrators say about the user.
+pub async fn update_account(connection: &mut PgConnection, user: &User) -> sqlx::Result<()> {
     sqlx::query!(
-        "update users set access_level = $2, read_only = $3, updated_at = $4 where id = $1",
-        id.0,
-        level as AccessLevel,
-        read_only,
-        now,
+        "update users
+         set login_name = $2, access_level = $3, read_only = $4, failed_login_attempts = $5, block_cause = $6,
+             blocked_at = case when $6::text is not null then coalesce(blocked_at, $7) end, updated_at = $7
+         where id = $1",
+        user.id.0,
+        user.login_name,
+        user.access_level as AccessLevel,
+        user.read_only,
+        user.failed_login_attempts,
+        user.block_cause as Option<BlockCause>,
+        user.updated_at,
     )
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Puts an activation password in the place of whatever opened the account, and lifts a block; answers the new token version.
+pub async fn update_activation(
+    connection: &mut PgConnection,
+    id: UserId,
+    activation: &PasswordHash,
+    expires_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "update users
+         set password_hash = $2, activation_expires_at = $3, blocked_at = null, block_cause = null,
+             failed_login_attempts = 0, token_version = token_version + 1, updated_at = $4
+         where id = $1
+         returning token_version",
+        id.0,
+        activation.as_str(),
+        expires_at,
+        now,
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// Counts a wrong password; answers how many there are now.

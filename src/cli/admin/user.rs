@@ -7,7 +7,9 @@ use super::{PAGE, first_line_of_stdin, plain};
 use crate::cli::output;
 use crate::clock::Timestamp;
 use crate::users::password::Password;
-use crate::users::{AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, State, User, Users};
+use crate::users::{
+    AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, Place, Search, State, User, UserChange, Users, Way,
+};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -70,7 +72,8 @@ pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
         Command::List => list(users).await,
         Command::SetLevel { user, level, read_only } => {
             let user = named(users, &user).await?;
-            let user = users.set_level(user.id, level, read_only).await.map_err(plain)?;
+            let change = UserChange { level: Some(level), read_only: Some(read_only), ..UserChange::default() };
+            let user = users.change(user.id, &change).await.map_err(plain)?;
             output::note(format_args!("{} is now {}", user.id, level_name(&user)));
             Ok(())
         }
@@ -91,7 +94,7 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
         None
     };
     let level = if create.admin { AccessLevel::Admin } else { AccessLevel::Authorized };
-    let (user, activation) = users.create(NewUser { name, level, password }).await.map_err(plain)?;
+    let (user, activation) = users.create(NewUser { name, level, read_only: false, password }).await.map_err(plain)?;
     output::note(format_args!("made {} ({})", user.id, level_name(&user)));
     if user.email.is_some() {
         output::note("a mail that asks for the proof of the e-mail is queued; `admin user verify` does without");
@@ -106,10 +109,10 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
 
 async fn list(users: &Users) -> anyhow::Result<()> {
     output::line(format_args!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED"))?;
-    let mut last: Option<User> = None;
-    loop {
-        let page = users.list(last.as_ref(), PAGE).await.map_err(plain)?;
-        for user in &page {
+    let mut next = Some(Place::BEGINNING);
+    while let Some(place) = next {
+        let page = users.page(&Search::default(), Way::After(place), PAGE).await.map_err(plain)?;
+        for user in &page.users {
             let state = match user.state() {
                 State::WaitingForActivation => "waiting_for_activation",
                 State::Active => "active",
@@ -120,11 +123,9 @@ async fn list(users: &Users) -> anyhow::Result<()> {
             let (id, level) = (user.id.to_string(), level_name(user));
             output::line(format_args!("{id:<41}  {level:<10}  {state:<22}  {created:<24}  {name}"))?;
         }
-        match page.into_iter().last() {
-            Some(user) => last = Some(user),
-            None => return Ok(()),
-        }
+        next = page.newer;
     }
+    Ok(())
 }
 
 async fn named(users: &Users, text: &str) -> anyhow::Result<User> {

@@ -3,6 +3,7 @@
 use super::Users;
 use crate::change::Change;
 use crate::clock::minute;
+use crate::db::Tx;
 use crate::error::{Code, Error, Result};
 use crate::mail::Letter;
 use crate::origin::Origin;
@@ -40,13 +41,18 @@ impl Users {
             // The password was changed since it was checked.
             return Err(Error::from(Code::TokenInvalid));
         }
-        self.refuse_last_admin(&mut tx, &user).await?;
+        let letter = Letter::AccountDeleted { at: minute(self.clock.now()), from: origin.from(), by_admin: false };
+        self.erase(tx, &user, &letter).await
+    }
+
+    /// Deletes a user whose row is locked, under [`store::lock_admins`].
+    pub(super) async fn erase(&self, mut tx: Tx, user: &User, last_letter: &Letter) -> Result<()> {
+        self.refuse_last_admin(&mut tx, user).await?;
         self.events.forget(&mut tx, &[user.id]).await?;
         self.mail.keep_notices(&mut tx, user.id).await?;
         store::delete(&mut tx, user.id).await?;
         if let Some(mailbox) = user.proved_mailbox() {
-            let letter = Letter::AccountDeleted { at: minute(self.clock.now()), from: origin.from() };
-            self.mail.queue(&mut tx, None, &mailbox, &letter).await?;
+            self.mail.queue(&mut tx, None, &mailbox, last_letter).await?;
         }
         tx.commit().await?;
         self.mail.wake();

@@ -2,6 +2,7 @@
 
 mod account;
 mod email_change;
+mod management;
 mod notices;
 mod passwords;
 mod proof;
@@ -12,7 +13,7 @@ use sqlx::PgConnection;
 
 use super::password::{Hasher, Password};
 use super::password_rule::PasswordRule;
-use super::{AccessLevel, Login, State, User, UserId, email, store};
+use super::{Login, User, UserId, email, store};
 use crate::clock::Clock;
 use crate::config;
 use crate::db::Pool;
@@ -26,6 +27,7 @@ use crate::secret::PlainSecret;
 use crate::tokens::Tokens;
 use crate::verification::{Claim, Purpose, Verification};
 
+pub use management::{ResetBy, UserChange};
 pub use sign_up::{NewName, NewUser, SignUp};
 
 /// The users.
@@ -95,38 +97,9 @@ impl Users {
         self.find_by_login(&mut *self.pool.acquire().await?, login).await
     }
 
-    /// A page of all users, oldest first.
-    pub async fn list(&self, after: Option<&User>, at_most: i64) -> Result<Vec<User>> {
-        let after = after.map(|user| (user.created_at, user.id));
-        Ok(store::list(&mut *self.pool.acquire().await?, after, at_most).await?)
-    }
-
     /// Makes everybody who changes this user wait until the transaction ends; for rooms that count a user's things.
     pub async fn lock(&self, connection: &mut PgConnection, id: UserId) -> Result<()> {
         store::find_for_update(connection, id).await?.map(drop).ok_or_else(|| Code::TokenInvalid.into())
-    }
-
-    /// Gives or takes rights; the last active administrator keeps them.
-    pub async fn set_level(&self, id: UserId, level: AccessLevel, read_only: bool) -> Result<User> {
-        let mut tx = self.pool.begin().await?;
-        store::lock_admins(&mut tx).await?;
-        let user = store::find_for_update(&mut tx, id).await?.ok_or(Code::NotFound)?;
-        if level != AccessLevel::Admin || read_only {
-            self.refuse_last_admin(&mut tx, &user).await?;
-        }
-        store::update_level(&mut tx, id, level, read_only, self.clock.now()).await?;
-        let user = store::find(&mut tx, id).await?.ok_or(Code::NotFound)?;
-        tx.commit().await?;
-        Ok(user)
-    }
-
-    /// To be asked under [`store::lock_admins`] before an administrator is taken away.
-    async fn refuse_last_admin(&self, tx: &mut PgConnection, user: &User) -> Result<()> {
-        let is_active_admin = user.is_admin() && !user.read_only && user.state() == State::Active;
-        if is_active_admin && !store::find_other_active_admin(tx, user.id).await? {
-            return Err(Code::LastAdmin.into());
-        }
-        Ok(())
     }
 
     /// Deletes sign-ups that nobody proved in time. Returns how many, `at_most` a call.

@@ -19,7 +19,7 @@ use crate::users::{email, store};
 const ACTIVATION_PASSWORD_LENGTH: usize = 16;
 
 /// Life of an activation password.
-const ACTIVATION_LIFETIME: TimeDelta = TimeDelta::days(7);
+pub(super) const ACTIVATION_LIFETIME: TimeDelta = TimeDelta::days(7);
 
 /// What a person gives to sign up.
 pub struct SignUp {
@@ -41,6 +41,8 @@ pub struct NewUser {
     pub name: NewName,
     /// Rights.
     pub level: AccessLevel,
+    /// Whether only reading is allowed.
+    pub read_only: bool,
     /// `None`: an activation password is made.
     pub password: Option<Password>,
 }
@@ -115,7 +117,7 @@ impl Users {
                 (password, None)
             }
             None => {
-                let password = Password::from(self.random.readable_password(ACTIVATION_PASSWORD_LENGTH));
+                let password = self.activation_password();
                 (password.clone(), Some(password))
             }
         };
@@ -128,6 +130,7 @@ impl Users {
             activation_expires_at: activation.is_some().then(|| now + ACTIVATION_LIFETIME),
             activated_at: activation.is_none().then_some(now),
             access_level: new.level,
+            read_only: new.read_only,
             ..User::new(UserId(self.random.uuid_v4()), password_hash, now)
         };
         let mut tx = self.pool.begin().await?;
@@ -140,6 +143,11 @@ impl Users {
         tx.commit().await?;
         self.mail.wake();
         Ok((user, activation))
+    }
+
+    /// A password that opens nothing but the way to a real one, for [`ACTIVATION_LIFETIME`].
+    pub(super) fn activation_password(&self) -> Password {
+        Password::from(self.random.readable_password(ACTIVATION_PASSWORD_LENGTH))
     }
 
     /// Tells the owner of an address that somebody else tried to use it; at most once a day, by the caps on such mails.

@@ -122,7 +122,7 @@ async fn wrong_activation_passwords_count_like_wrong_passwords() {
 async fn strangers_cannot_block_the_only_administrator_before_the_first_log_in() {
     let app = TestApp::start().await;
     let name = NewName::Name(LoginName::parse("root").expect("a login name"));
-    let new = NewUser { name, level: AccessLevel::Admin, password: None };
+    let new = NewUser { name, level: AccessLevel::Admin, read_only: false, password: None };
     let (_, activation) = app.app.users.create(new).await.expect("the user is made");
     for _ in 0..12 {
         app.post("/auth").basic("root", "a guess").await.expect(401);

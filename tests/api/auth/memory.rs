@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 
 use bloq_accounts::secret::PlainSecret;
-use bloq_accounts::users::{AccessLevel, Login};
+use bloq_accounts::users::{AccessLevel, UserChange};
 use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection;
@@ -133,9 +133,9 @@ async fn a_refresh_token_whose_time_is_over_is_dead_wherever_it_is_remembered() 
 async fn rights_that_were_given_or_taken_hold_at_once_on_every_server() {
     let (app, other, ada) = two_servers().await;
     app.named("root", AccessLevel::Admin).await;
-    let id = app.app.users.find_named(&Login::parse(&ada.id)).await.expect("it answers").expect("ada").id;
     for (level, status) in [(AccessLevel::Admin, 200), (AccessLevel::Authorized, 403)] {
-        app.app.users.set_level(id, level, false).await.expect("the level is set");
+        let change = UserChange { level: Some(level), ..UserChange::default() };
+        app.change_user(&ada.id, change).await.expect("she is changed");
         for server in [&other, &app] {
             server.get("/events").bearer(&ada.token).await.expect(status);
         }

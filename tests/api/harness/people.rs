@@ -1,7 +1,8 @@
 //! People and what they do: sign up, prove their mail, log in.
 
+use bloq_accounts::error::Result;
 use bloq_accounts::users::password::Password;
-use bloq_accounts::users::{AccessLevel, EmailAddress, LoginName, NewName, NewUser, UserId};
+use bloq_accounts::users::{AccessLevel, EmailAddress, LoginName, NewName, NewUser, User, UserChange, UserId};
 use serde_json::{Value, json};
 
 use super::{Call, TestApp};
@@ -129,6 +130,7 @@ impl TestApp {
         let new = NewUser {
             name: NewName::Name(LoginName::parse(name).expect("a login name")),
             level,
+            read_only: false,
             password: Some(Password::new(STRONG)),
         };
         let (user, _) = self.app.users.create(new).await.expect("the user is made");
@@ -138,9 +140,14 @@ impl TestApp {
 
     /// A user made by an operator without a password; answers the id and the activation password.
     pub async fn invited(&self, name: NewName) -> (String, String) {
-        let new = NewUser { name, level: AccessLevel::Authorized, password: None };
+        let new = NewUser { name, level: AccessLevel::Authorized, read_only: false, password: None };
         let (user, activation) = self.app.users.create(new).await.expect("the user is made");
         (user.id.to_string(), activation.expect("an activation password").expose().to_owned())
+    }
+
+    /// An administrator changes a user.
+    pub async fn change_user(&self, id: &str, change: UserChange) -> Result<User> {
+        self.app.users.change(id.parse().expect("a user id"), &change).await
     }
 
     /// Client keys of this person: id and secret.

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, together};
-use bloq_accounts::users::{AccessLevel, Login};
+use bloq_accounts::users::UserChange;
 
 #[tokio::test]
 async fn a_person_changes_the_name_and_nothing_else() {
@@ -130,8 +130,8 @@ async fn two_patches_at_once_both_count() {
 async fn a_read_only_user_changes_nothing() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
-    let id = app.app.users.find_named(&Login::parse(&ada.id)).await.expect("it answers").expect("ada").id;
-    app.app.users.set_level(id, AccessLevel::Authorized, true).await.expect("the level is set");
+    let change = UserChange { read_only: Some(true), ..UserChange::default() };
+    app.change_user(&ada.id, change).await.expect("she is changed");
     app.change_profile(&ada.token, &json!({"displayName": "Eve"})).await.refused(403, "Forbidden");
     app.leave(&ada.token, &ada.password).await.refused(403, "Forbidden");
     app.change_email(&ada.token, "eve@example.com", &ada.password).await.refused(403, "Forbidden");

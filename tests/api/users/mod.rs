@@ -11,4 +11,5 @@ mod password;
 mod profile;
 mod reset;
 mod sign_up;
+mod states;
 mod unproved;

@@ -1,0 +1,225 @@
+//! What administrators do to users, through whichever door. Whether the caller is one is for the door to ask.
+
+use sqlx::PgConnection;
+
+use super::Users;
+use super::sign_up::ACTIVATION_LIFETIME;
+use crate::clock::minute;
+use crate::db::{self, Tx};
+use crate::error::{Code, Error, Problem, Result};
+use crate::mail::Letter;
+use crate::origin::Origin;
+use crate::users::password::Password;
+use crate::users::{AccessLevel, BlockCause, Found, LoginName, Place, Search, State, User, UserId, Way, store};
+
+/// What an administrator changes about a user; what is `None` stays. A value that the user has already is no change.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// The login name.
+    pub name: Option<LoginName>,
+    /// Rights.
+    pub level: Option<AccessLevel>,
+    /// Whether only reading is allowed.
+    pub read_only: Option<bool>,
+    /// [`State::Blocked`] blocks, [`State::Active`] lifts a block from a user who is active without it.
+    pub state: Option<State>,
+    /// Wrong passwords since the last right one; see [`UserChange::failures`].
+    pub failed_login_attempts: Option<i32>,
+}
+
+impl UserChange {
+    /// Reads a number of wrong passwords: 0 to 1,000,000, far from where the count would overflow.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the person who sent it.
+    pub fn failures(count: i64) -> Result<i32, String> {
+        let count = i32::try_from(count).ok().filter(|count| (0..=1_000_000).contains(count));
+        count.ok_or_else(|| "must be a number from 0 to 1000000".into())
+    }
+
+    /// The user as this change would have him.
+    ///
+    /// # Errors
+    /// `InvalidState` for a state to which only the user can go.
+    fn apply(&self, user: &User) -> Result<User> {
+        let mut after = user.clone();
+        if let Some(name) = &self.name {
+            after.login_name = Some(name.as_str().to_owned());
+        }
+        after.access_level = self.level.unwrap_or(user.access_level);
+        after.read_only = self.read_only.unwrap_or(user.read_only);
+        match self.state {
+            Some(state) if state != user.state() => match state {
+                State::Blocked => after.block_cause = Some(BlockCause::Admin),
+                _ => {
+                    (after.block_cause, after.failed_login_attempts) = (None, 0);
+                    if state != State::Active || after.state() != State::Active {
+                        return Err(Code::InvalidState.into());
+                    }
+                }
+            },
+            _ => {}
+        }
+        // Clients send back what they were shown: that is no wish to keep the failures of which a block consisted.
+        if let Some(failures) = self.failed_login_attempts.filter(|failures| *failures != user.failed_login_attempts) {
+            let refused = |reason| Error::invalid_fields(vec![Problem::new("failedLoginAttempts", reason)]);
+            after.failed_login_attempts = Self::failures(failures.into()).map_err(refused)?;
+        }
+        Ok(after)
+    }
+}
+
+/// Who resets a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetBy {
+    /// An administrator, who may not reset the last active one.
+    Administrator,
+    /// The command line, the way back when nobody can log in any more.
+    Operator,
+}
+
+impl Users {
+    /// Users who pass, oldest first, `at_most`, after this one.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such user any more; [`Users::page`] walks on from where one was.
+    pub async fn search(&self, search: &Search, after: Option<UserId>, at_most: i64) -> Result<Vec<User>> {
+        let mut connection = self.pool.acquire().await?;
+        let place = match after {
+            Some(id) => Place::from(&store::find(&mut connection, id).await?.ok_or(Code::NotFound)?),
+            None => Place::BEGINNING,
+        };
+        Ok(store::list_after(&mut connection, search, place, at_most).await?)
+    }
+
+    /// A page of the users who pass, `at_most` on it.
+    pub async fn page(&self, search: &Search, way: Way, at_most: i64) -> Result<Found> {
+        let mut connection = self.pool.acquire().await?;
+        // One more than is shown tells whether the way goes on.
+        let mut users = match way {
+            Way::After(place) => store::list_after(&mut connection, search, place, at_most + 1).await?,
+            Way::Before(place) => store::list_before(&mut connection, search, place, at_most + 1).await?,
+        };
+        let shown = usize::try_from(at_most).unwrap_or(0);
+        let goes_on = users.len() > shown;
+        users.truncate(shown);
+        Ok(match way {
+            Way::After(place) => Found {
+                older: users.first().filter(|_| place != Place::BEGINNING).map(Place::from),
+                newer: users.last().filter(|_| goes_on).map(Place::from),
+                users,
+            },
+            Way::Before(_) => {
+                users.reverse();
+                Found {
+                    older: users.first().filter(|_| goes_on).map(Place::from),
+                    newer: users.last().map(Place::from),
+                    users,
+                }
+            }
+        })
+    }
+
+    /// Whether there is any administrator, in whatever state.
+    pub async fn has_admin(&self) -> Result<bool> {
+        Ok(store::find_any_admin(&mut *self.pool.acquire().await?).await?)
+    }
+
+    /// Changes what is an administrator's to change.
+    ///
+    /// # Errors
+    /// `NotFound`, `NameTaken`, `InvalidState`, `LastAdmin`, `ValidationFailed`.
+    pub async fn change(&self, id: UserId, change: &UserChange) -> Result<User> {
+        self.alter(id, |user| change.apply(user)).await
+    }
+
+    /// Blocks a user as an administrator does: what the user's tokens and keys open ends at once. Again it changes nothing, and
+    /// a block by failures becomes one by an administrator.
+    ///
+    /// # Errors
+    /// `NotFound`, `LastAdmin`.
+    pub async fn block(&self, id: UserId) -> Result<User> {
+        self.alter(id, |user| Ok(User { block_cause: Some(BlockCause::Admin), ..user.clone() })).await
+    }
+
+    async fn alter(&self, id: UserId, change: impl FnOnce(&User) -> Result<User>) -> Result<User> {
+        let (mut tx, before) = self.begin(id).await?;
+        let after = change(&before)?;
+        let said = |user: &User| {
+            let User { login_name, access_level, read_only, block_cause, failed_login_attempts, .. } = user;
+            (login_name.clone(), *access_level, *read_only, *block_cause, *failed_login_attempts)
+        };
+        if said(&after) == said(&before) {
+            return Ok(before);
+        }
+        if !after.is_active_admin() {
+            self.refuse_last_admin(&mut tx, &before).await?;
+        }
+        if let Some(name) = after.login_name.as_deref().filter(|name| before.login_name.as_deref() != Some(name)) {
+            refuse_taken_name(&mut tx, id, name).await?;
+        }
+        let after = User { updated_at: self.clock.now(), ..after };
+        let updated = store::update_account(&mut tx, &after).await;
+        db::on_constraint(updated, &[("users_login_name_key", Code::NameTaken)])?;
+        // With the version that it has now.
+        let after = store::find(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        tx.commit().await?;
+        Ok(after)
+    }
+
+    /// Takes the account out of every hand that has it: an activation password, good for 7 days, takes the place of whatever
+    /// opened it, account tokens and older mails are void, a block is lifted. Rights, client keys and the e-mail stay.
+    ///
+    /// # Errors
+    /// `NotFound`; `LastAdmin`, but not for the operator.
+    pub async fn reset(&self, id: UserId, by: ResetBy) -> Result<(User, Password)> {
+        self.find(id).await?.ok_or(Code::NotFound)?;
+        let activation = self.activation_password();
+        let hash = self.hasher.hash(&activation).await?;
+        let (mut tx, before) = self.begin(id).await?;
+        if by == ResetBy::Administrator {
+            self.refuse_last_admin(&mut tx, &before).await?;
+        }
+        let now = self.clock.now();
+        let version = store::update_activation(&mut tx, id, &hash, now + ACTIVATION_LIFETIME, now).await?;
+        self.tokens.revoke_others(&mut tx, id, None, version).await?;
+        self.void_mails(&mut tx, id).await?;
+        let user = store::find(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        tx.commit().await?;
+        Ok((user, activation))
+    }
+
+    /// Deletes a user as [`Users::delete`] does, without asking the user.
+    ///
+    /// # Errors
+    /// `NotFound`, `LastAdmin`.
+    pub async fn remove(&self, id: UserId, origin: &Origin) -> Result<()> {
+        let (tx, user) = self.begin(id).await?;
+        let letter = Letter::AccountDeleted { at: minute(self.clock.now()), from: origin.from(), by_admin: true };
+        self.erase(tx, &user, &letter).await
+    }
+
+    /// A transaction in which nobody else changes this user, or takes an administrator away.
+    async fn begin(&self, id: UserId) -> Result<(Tx, User)> {
+        let mut tx = self.pool.begin().await?;
+        store::lock_admins(&mut tx).await?;
+        let user = store::find_for_update(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        Ok((tx, user))
+    }
+
+    /// To be asked under [`store::lock_admins`] before an administrator is taken away.
+    pub(super) async fn refuse_last_admin(&self, tx: &mut PgConnection, user: &User) -> Result<()> {
+        if user.is_active_admin() && !store::find_other_active_admin(tx, user.id).await? {
+            return Err(Code::LastAdmin.into());
+        }
+        Ok(())
+    }
+}
+
+/// Asked before the constraint is: a violated one would be written to the log of Postgres, name and all.
+async fn refuse_taken_name(tx: &mut PgConnection, id: UserId, name: &str) -> Result<()> {
+    match store::find_by_login_name(tx, name).await? {
+        Some(other) if other.id != id => Err(Code::NameTaken.into()),
+        _ => Ok(()),
+    }
+}
