@@ -176,8 +176,15 @@ impl App {
         let (signing_keys, master_key) = (keys.signing_keys, keys.master_key);
         let verification = Verification::new(pool.clone(), clock.clone(), random.clone());
         let mail = Mail::new(pool.clone(), master_key.clone(), clock.clone(), random.clone());
-        let tokens =
-            Tokens::new(pool.clone(), signing_keys.clone(), clock.clone(), random.clone(), config.tokens.clone());
+        let device_session = DeviceSession::new(pool.clone(), clock.clone(), random.clone());
+        let tokens = Tokens::new(
+            pool.clone(),
+            signing_keys.clone(),
+            device_session.clone(),
+            clock.clone(),
+            random.clone(),
+            config.tokens.clone(),
+        );
         let (events, writer) = Events::new(
             pool.clone(),
             statements as usize,
@@ -220,14 +227,23 @@ impl App {
             tokens: tokens.clone(),
             feed: feed.clone(),
         };
+        let auth = Auth::new(
+            pool.clone(),
+            users.clone(),
+            application_keys.clone(),
+            client_keys.clone(),
+            tokens.clone(),
+            device_session.clone(),
+            clock.clone(),
+        );
         let app = Self(Arc::new(Services {
             disk: Disk::of(config),
-            auth: Auth::new(pool.clone(), users.clone(), client_keys.clone(), tokens.clone(), clock.clone()),
+            auth,
             users,
             application_keys,
             client_keys,
             tokens,
-            device_session: DeviceSession::new(pool.clone(), clock.clone(), random.clone()),
+            device_session,
             verification,
             mail,
             signing_keys,

@@ -13,6 +13,7 @@ pub mod config;
 pub mod data_dir;
 pub mod db;
 pub mod error;
+pub mod grpc;
 pub mod http;
 pub mod last_use;
 pub mod metrics;

@@ -3,6 +3,8 @@
 //! Table: `application_keys`. The secret is shown once, at creation; after that nobody can tell it, not even we. What it
 //! refuses: to judge who may make a key of which level; that is for the door, which knows the rights of its caller.
 
+pub mod grpc;
+
 mod service;
 mod store;
 

@@ -172,7 +172,11 @@ impl Weigh for i64 {
 impl Weigh for Claims {
     fn elsewhere(&self) -> usize {
         let audience = PIECE + self.aud.capacity() * size_of::<Audience>();
-        audience + self.iss.elsewhere() + self.sub.elsewhere() + self.client_id.elsewhere()
+        audience
+            + self.iss.elsewhere()
+            + self.sub.elsewhere()
+            + self.client_id.elsewhere()
+            + self.application_key.elsewhere()
     }
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::memory::{Bearer, Holder, Memory};
+use crate::application_keys::ApplicationKeys;
 use crate::client_keys::{ClientKeys, LiveKey};
 use crate::clock::Clock;
 use crate::db::Pool;
+use crate::device_session::DeviceSession;
 use crate::error::{Code, Result};
 use crate::events::Draft;
 use crate::origin::Origin;
@@ -20,9 +22,11 @@ use crate::users::{BlockCause, Login, User, UserId, Users};
 #[derive(Clone)]
 pub struct Auth {
     pool: Pool,
-    users: Users,
+    pub(super) users: Users,
+    pub(super) application_keys: ApplicationKeys,
     client_keys: ClientKeys,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
+    pub(super) sessions: DeviceSession,
     clock: Clock,
     memory: Memory,
 }
@@ -46,8 +50,16 @@ pub struct ClientTokens {
 
 impl Auth {
     /// Puts the rooms together.
-    pub fn new(pool: Pool, users: Users, client_keys: ClientKeys, tokens: Tokens, clock: Clock) -> Self {
-        Self { pool, users, client_keys, tokens, clock, memory: Memory::default() }
+    pub fn new(
+        pool: Pool,
+        users: Users,
+        application_keys: ApplicationKeys,
+        client_keys: ClientKeys,
+        tokens: Tokens,
+        sessions: DeviceSession,
+        clock: Clock,
+    ) -> Self {
+        Self { pool, users, application_keys, client_keys, tokens, sessions, clock, memory: Memory::default() }
     }
 
     /// A new account token for the right password. Earlier tokens stay good.
@@ -92,11 +104,7 @@ impl Auth {
                 bearer
             }
             _ => {
-                let bearer = match self.bearer(claims.jti, subject).await? {
-                    // Its own change of password may be committed between the two rows being read: then they agree now.
-                    None => self.bearer(claims.jti, subject).await?.ok_or(Code::TokenInvalid)?,
-                    Some(bearer) => bearer,
-                };
+                let bearer = self.live_bearer(claims.jti, subject).await?;
                 refuse_blocked(&bearer.user)?;
                 self.memory.keep_bearer(claims.jti, bearer.clone());
                 bearer
@@ -106,7 +114,16 @@ impl Auth {
         Ok(Caller { user: bearer.user.clone(), token_id: claims.jti })
     }
 
-    /// The bearer of a live account token: there is a row of the token, and it has the version of the user's row, which is
+    /// The bearer of a live account or Qb2 token.
+    pub(super) async fn live_bearer(&self, token: Uuid, user: UserId) -> Result<Arc<Bearer>> {
+        match self.bearer(token, user).await? {
+            Some(bearer) => Ok(bearer),
+            // Its own change of password may be committed between the two rows being read: then they agree now.
+            None => Ok(self.bearer(token, user).await?.ok_or(Code::TokenInvalid)?),
+        }
+    }
+
+    /// The bearer of such a token: there is a row of the token, and it has the version of the user's row, which is
     /// read first.
     async fn bearer(&self, token: Uuid, user: UserId) -> Result<Option<Arc<Bearer>>> {
         let Some(user) = self.users.find(user).await? else { return Ok(None) };
@@ -118,7 +135,7 @@ impl Auth {
     }
 
     /// What a token says, and whether its time is over; `None` for what is no token of ours.
-    fn signed(&self, token: &PlainSecret) -> Option<(Arc<Claims>, bool)> {
+    pub(super) fn signed(&self, token: &PlainSecret) -> Option<(Arc<Claims>, bool)> {
         let claims = self.memory.signed(token, || self.tokens.verify(token))?;
         let is_expired = claims.is_expired(self.clock.now());
         Some((claims, is_expired))
@@ -228,7 +245,7 @@ fn may_be_granted(owner: &User) -> Result<()> {
 }
 
 /// A block by an administrator ends everything at once; one by failures bars password log-in only.
-fn refuse_blocked(user: &User) -> Result<()> {
+pub(super) fn refuse_blocked(user: &User) -> Result<()> {
     match user.block_cause {
         Some(BlockCause::Admin) => Err(Code::UserBlocked.into()),
         Some(BlockCause::Failures) | None => Ok(()),

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::db::embedded::{Embedded, Holder};
 use crate::random::Random;
-use crate::server::{Certificates, Door};
+use crate::server::{Addresses, Certificates, Door};
 use crate::stop::{Step, Stop};
 use crate::{data_dir, db, server};
 
@@ -34,7 +34,7 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
     }
     if config.server.listen.port() == 0 {
         // What is derived from the address must know the real port.
-        let listen = Some(door.address().to_string());
+        let listen = Some(door.addresses().rest.to_string());
         config = Config::load(&Overrides { listen, ..overrides.clone() })?;
     }
     for doubt in config.doubts() {
@@ -97,11 +97,17 @@ fn attend(embedded: &Embedded, stop: Stop) -> impl Future<Output = ()> + use<> {
 
 /// The one line that tells where everything is. From here on every request is served.
 fn greet(config: &Config, door: &Door) {
-    let address = door.address();
-    let tls = door.tls_address().map(|address| format!(" and https://{address}")).unwrap_or_default();
+    let Addresses { rest, rest_tls, grpc, grpc_tls, .. } = door.addresses();
+    let tls = rest_tls.map(|address| format!(" and https://{address}")).unwrap_or_default();
+    let grpc: Vec<String> = grpc
+        .map(|address| address.to_string())
+        .into_iter()
+        .chain(grpc_tls.map(|address| format!("{address} (TLS)")))
+        .collect();
+    let grpc = if grpc.is_empty() { String::new() } else { format!(", gRPC on {}", grpc.join(" and ")) };
     let (version, folder, url) = (env!("CARGO_PKG_VERSION"), config.data_dir.display(), &config.server.public_url);
     let line =
-        format!("bloq-accounts {version} listens on http://{address}{tls}, data in {folder}, docs at {url}/docs");
+        format!("bloq-accounts {version} listens on http://{rest}{tls}{grpc}, data in {folder}, docs at {url}/docs");
     if let Err(error) = output::line(line) {
         tracing::warn!(%error, "nobody reads stdout");
     }

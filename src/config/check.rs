@@ -1,6 +1,6 @@
 //! What the merged values may be, and those that are made from others.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -83,6 +83,8 @@ impl Config {
             ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1),
             ("server.shutdown_delay_seconds", self.server.shutdown_delay_seconds, 0),
             ("server.shutdown_grace_seconds", self.server.shutdown_grace_seconds, 0),
+            ("grpc.max_streams", u64::from(self.grpc.max_streams), 1),
+            ("grpc.max_connection_age_seconds", self.grpc.max_connection_age_seconds, 1),
             ("database.max_connections", u64::from(self.database.max_connections), 3),
             ("mail.timeout_seconds", self.mail.timeout_seconds, 1),
             ("password.max_queued_hashes", self.password.max_queued_hashes as u64, 1),
@@ -136,10 +138,11 @@ fn is_origin(text: &str) -> bool {
 /// What can be meant so, but hardly is, each with the key to change. A server on the loopback address that calls itself
 /// localhost is somebody's own and may do as it likes.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
-    let Config { server, mail, tls, .. } = config;
+    let Config { server, mail, tls, grpc, .. } = config;
+    let is_public = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
     let private = Some(("server.tls_listen", server.tls_listen)).filter(|_| !tls.certificate.as_os_str().is_empty());
     let listeners = [Some(("server.listen", server.listen)), private];
-    let public = listeners.into_iter().flatten().find(|(_, address)| !address.ip().to_canonical().is_loopback());
+    let public = listeners.into_iter().flatten().find(|(_, address)| is_public(*address));
     let url = &server.public_url;
     let uri = url.parse::<hyper::Uri>().unwrap_or_default();
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -161,6 +164,12 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
         doubts.push(format!(
             "`server.public_url` is {url}: passwords and tokens cross the network unencrypted; use TLS, here or \
              in front, and https://"
+        ));
+    }
+    if let Some(address) = grpc.listen.filter(|address| is_public(*address)) {
+        doubts.push(format!(
+            "`grpc.listen` is {address}: passwords and tokens cross the network unencrypted; leave it on the loopback address, \
+             and use `grpc.tls_listen`"
         ));
     }
     doubts

@@ -104,8 +104,16 @@ pub struct Cors {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grpc {
-    /// Address of the gRPC door.
-    pub listen: SocketAddr,
+    /// Address of the gRPC door, if it is to be open.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub listen: Option<SocketAddr>,
+    /// Address of the gRPC door with TLS, if it is to be open; used when there is a certificate.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub tls_listen: Option<SocketAddr>,
+    /// Calls under way at once on one connection.
+    pub max_streams: u32,
+    /// When a connection is asked to end.
+    pub max_connection_age_seconds: u64,
 }
 
 /// Section `[database]`.
@@ -293,7 +301,7 @@ impl Config {
             let key = error.path().to_string();
             let reason = error.into_inner().to_string();
             let needed = match key.split('[').next().unwrap_or_default() {
-                "server.listen" | "server.tls_listen" | "server.metrics_listen" | "grpc.listen" => {
+                "server.listen" | "server.tls_listen" | "server.metrics_listen" | "grpc.listen" | "grpc.tls_listen" => {
                     "; an IP address and a port such as 127.0.0.1:4000 are needed"
                 }
                 "server.trusted_proxies" => "; networks such as 10.0.0.0/8 are needed",

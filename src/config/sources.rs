@@ -189,7 +189,8 @@ mod tests {
         let message = load(&[("BLOQ_ACCOUNTS_GRPC__LISTN", "x")]).expect_err("unknown").to_string();
         assert_eq!(
             message,
-            "unknown key `grpc.listn` in the environment (BLOQ_ACCOUNTS_GRPC__LISTN); allowed in [grpc]: listen"
+            "unknown key `grpc.listn` in the environment (BLOQ_ACCOUNTS_GRPC__LISTN); allowed in [grpc]: \
+             listen, max_connection_age_seconds, max_streams, tls_listen"
         );
         assert!(load(&[("BLOQ_ACCOUNTS_NOWHERE__KEY", "x")]).is_err());
         assert!(load(&[("BLOQ_ACCOUNTS_SERVER", "x")]).is_err());

@@ -3,6 +3,8 @@
 //!
 //! Table: `device_session`, of one row. What it refuses: to begin a session because a server starts.
 
+pub mod grpc;
+
 mod service;
 mod store;
 

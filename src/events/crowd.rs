@@ -20,7 +20,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Draft, Event, instant};
+use super::{Draft, Event, GRPC_STATUS, instant};
 use crate::ratelimit::{Action, Key, Ledger, Network};
 use crate::users::UserId;
 
@@ -148,6 +148,9 @@ impl Row {
             None => (word.path, word.ip, word.user_agent) = (UNKNOWN.to_owned(), None, None),
         }
         known(&first.method).clone_into(&mut word.method);
+        // What its own handler added is not the others'.
+        let status = word.service_data.take().and_then(|data| data.get(GRPC_STATUS).cloned());
+        word.service_data = status.map(|status| json!({ GRPC_STATUS: status }));
         word.ended_at -= TICK;
         Self(Arc::new(Mutex::new(Counted { word, count: 0 })))
     }
@@ -165,7 +168,8 @@ impl Row {
         let next = row.word.ended_at + TICK;
         change(&mut row);
         row.word.ended_at = row.word.ended_at.max(next);
-        row.word.service_data = Some(json!({ "count": row.count }));
+        let count = json!(row.count);
+        row.word.service_data.get_or_insert_default()["count"] = count;
         Arc::new(row.word.clone())
     }
 }

@@ -65,6 +65,11 @@ impl Draft {
         self.facts().service_data.insert(name.to_owned(), value.into());
     }
 
+    /// Takes a fact back.
+    pub fn remove(&self, name: &str) {
+        self.facts().service_data.remove(name);
+    }
+
     /// Allows to remember.
     pub(super) fn allow_memory(&self) {
         self.facts().may_remember = true;

@@ -1,56 +1,85 @@
 //! The tower layer that makes an event of every request: a draft on the way in, an event on the way out, and no answer
 //! before the event is committed. No SQL here.
 
+use std::future::ready as ready_with;
+use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderValue, Method, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::http::response::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Frame;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{CLIENT_GONE, Draft, Event, Events, NotCommitted, REST};
+use super::{CLIENT_GONE, Draft, Event, Events, NotCommitted};
 use crate::app::App;
 use crate::db::change::Change;
 use crate::error::{Code, Error};
 use crate::http::around::Inner;
 use crate::http::client_ip::ClientIp;
-use crate::http::error::{code_of, write_down};
-use crate::http::extract::{agent, credentials_in, cut};
+use crate::http::extract::{agent, cut};
 use crate::http::request_id::RequestId;
 use crate::ratelimit::layer::action_of;
 use crate::secret::PlainSecret;
 use crate::users::UserId;
 
-/// The path of client grants: they sign, and change nothing.
-const GRANT: &str = "/auth/token";
-
 /// Characters of a path that are kept.
 const LONGEST_PATH: usize = 256;
 
+/// What a door has of its own in the eyes of this layer.
+pub trait Door: Send + Sync + 'static {
+    /// The `service` of its events.
+    const SERVICE: &'static str;
+
+    /// Whether a request is an event at all.
+    fn is_recorded(request: &Request) -> bool;
+
+    /// Whether a request can be answered a second time without harm, because it changes nothing.
+    fn is_repeatable(request: &Request) -> bool;
+
+    /// The header that says who asks, where one does.
+    fn credentials(request: &Request) -> Option<&HeaderValue>;
+
+    /// The token in such a header.
+    fn token(credentials: &HeaderValue) -> Option<&str>;
+
+    /// Notes on the draft of a request that begins what its event says in case nobody hears of the answer.
+    fn begin(draft: &Draft);
+
+    /// An answer that tells of an error.
+    fn refusal(error: Error, id: &RequestId) -> Response;
+
+    /// The public code in an answer, if it tells of an error.
+    fn code_of(response: &Response) -> Option<Code>;
+
+    /// What the client is told, as a status of HTTP; what the door has to say besides is noted on the draft and the answer.
+    fn outcome(head: &mut Parts, trailers: Option<&HeaderMap>, draft: &Draft) -> u16;
+}
+
 /// Records the request. Outermost of all layers but those that name it.
-pub async fn record<S: Inner>(app: App, mut request: Request, inner: S) -> Response {
-    if !is_recorded(request.method(), request.uri()) {
+pub async fn record<D: Door>(app: App, mut request: Request, inner: impl Inner) -> Response {
+    if !D::is_recorded(&request) {
         return inner.run(request).await;
     }
     let draft = Draft::default();
+    D::begin(&draft);
     if let Some(pattern) = request.extensions().get::<MatchedPath>() {
         draft.matches(pattern.as_str(), action_of(request.method(), pattern.as_str()));
     }
     request.extensions_mut().insert(draft.clone());
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    let pending = Pending::new(app.events.clone(), draft.clone(), &request, &id);
-    // A grant ignores the header.
-    let authorization = request.headers().get(AUTHORIZATION).filter(|_| request.uri().path() != GRANT).cloned();
+    let pending = Pending::new::<D>(app.events.clone(), draft.clone(), &request, &id);
+    let credentials = D::credentials(&request).cloned();
     let is_head = request.method() == Method::HEAD;
-    let recorder = Recorder { app, draft, id, authorization, is_head, change: Change::default() };
+    let recorder: Recorder<D> =
+        Recorder { app, draft, id, credentials, is_head, change: Change::default(), door: PhantomData };
 
     let mut once_more = recorder.may_repeat(&request).then(|| (copy_of(&request), inner.clone()));
     let (mut request, mut inner, mut pending) = (request, inner, pending);
@@ -70,26 +99,22 @@ pub async fn record<S: Inner>(app: App, mut request: Request, inner: S) -> Respo
 }
 
 /// What is known of a request from its beginning to its end.
-struct Recorder {
+struct Recorder<D> {
     app: App,
     draft: Draft,
     id: RequestId,
-    authorization: Option<HeaderValue>,
+    credentials: Option<HeaderValue>,
     /// hyper sends the head of such an answer and not a byte of its body.
     is_head: bool,
     change: Change,
+    door: PhantomData<D>,
 }
 
-impl Recorder {
-    /// Whether the request may be answered from memory, because it can be answered a second time without harm: it
-    /// changes nothing. Not with `events.durability = "relaxed"`, where no answer waits for the statement that would find
+impl<D: Door> Recorder<D> {
+    /// Whether the request may be answered from memory, because it can be answered a second time. Not with `events.durability = "relaxed"`, where no answer waits for the statement that would find
     /// out that memory is outdated.
     fn may_repeat(&self, request: &Request) -> bool {
-        let method = request.method();
-        let is_safe = method.is_safe() || (method == Method::POST && request.uri().path() == GRANT);
-        // Of a stranger nothing is remembered.
-        let is_known = self.authorization.is_some() || request.uri().path() == GRANT;
-        let may = is_safe && is_known && !self.app.events.are_relaxed();
+        let may = D::is_repeatable(request) && !self.app.events.are_relaxed();
         if may {
             self.draft.allow_memory();
         }
@@ -103,13 +128,13 @@ impl Recorder {
         mut pending: Pending,
     ) -> Result<Response, (NotCommitted, Pending)> {
         let answer = self.change.watch(answer).await;
-        let is_database_away = code_of(&answer) == Some(Code::DatabaseUnavailable);
-        let is_in_doubt = self.change.is_begun() && code_of(&answer).is_some_and(leaves_doubt);
-        let answer = if is_in_doubt { write_down(Error::outcome_unknown().into_response(), &self.id) } else { answer };
+        let is_database_away = D::code_of(&answer) == Some(Code::DatabaseUnavailable);
+        let is_in_doubt = self.change.is_begun() && D::code_of(&answer).is_some_and(leaves_doubt);
+        let answer = if is_in_doubt { D::refusal(Error::outcome_unknown(), &self.id) } else { answer };
         let (mut parts, body) = answer.into_parts();
         // No handler looked at the token (404, 405, 413 …): it is its bearer's request all the same.
-        if let (None, Some(authorization)) = (self.draft.user(), &self.authorization)
-            && let Some(token) = credentials_in(authorization, "bearer")
+        if let (None, Some(credentials)) = (self.draft.user(), &self.credentials)
+            && let Some(token) = D::token(credentials)
             && let Some(user) = self.app.auth.signed_for(&PlainSecret::new(token))
         {
             self.draft.concerns(user);
@@ -117,10 +142,7 @@ impl Recorder {
         if parts.extensions.remove::<Streamed>().is_some() {
             return stream(Response::from_parts(parts, body), pending).await;
         }
-        // Other bodies are in memory already; collecting them compresses where that was asked for, and counts the bytes.
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        pending.answer(parts.status.as_u16(), self.bytes_out(&body));
-        let response = Response::from_parts(parts, Body::from(body));
+        let response = self.told(&mut pending, parts, body).await;
         if is_database_away {
             // There is nothing to wait for: dropping hands the event over, and it is written when the database is back.
             return Ok(response);
@@ -131,10 +153,23 @@ impl Recorder {
     /// The answer to a request whose event could not be committed.
     async fn refuse(&self, mut pending: Pending) -> Response {
         let error = if self.change.is_begun() { Error::outcome_unknown() } else { Error::Away(None) };
-        let (parts, body) = write_down(error.into_response(), &self.id).into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        pending.answer(parts.status.as_u16(), self.bytes_out(&body));
-        Response::from_parts(parts, Body::from(body))
+        let (parts, body) = D::refusal(error, &self.id).into_parts();
+        self.told(&mut pending, parts, body).await
+    }
+
+    /// The whole answer, noted in its event. Its body is in memory already; collecting it compresses where that was asked for, and
+    /// counts the bytes.
+    async fn told(&self, pending: &mut Pending, mut parts: Parts, body: Body) -> Response {
+        let collected = body.collect().await.ok();
+        let trailers = collected.as_ref().and_then(|collected| collected.trailers().cloned());
+        let body = collected.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let status = D::outcome(&mut parts, trailers.as_ref(), &self.draft);
+        pending.answer(status, self.bytes_out(&body));
+        let body = match trailers {
+            Some(trailers) => Body::new(Full::new(body).with_trailers(ready_with(Some(Ok(trailers))))),
+            None => Body::from(body),
+        };
+        Response::from_parts(parts, body)
     }
 
     fn bytes_out(&self, body: &Bytes) -> usize {
@@ -212,15 +247,6 @@ fn leaves_doubt(code: Code) -> bool {
     matches!(code, Code::DatabaseUnavailable | Code::Timeout | Code::Overloaded)
 }
 
-/// Every API request is recorded; probes, documents and preflights are not (decisions.md section 3).
-fn is_recorded(method: &Method, uri: &Uri) -> bool {
-    let path = uri.path();
-    let is_under = |folder: &str| path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    method != Method::OPTIONS
-        && !["/", "/metrics", "/openapi.json"].contains(&path)
-        && !["/health", "/docs", "/.well-known"].into_iter().any(is_under)
-}
-
 /// An event that is not handed over yet. Dropped at any point (the client hung up, the task was cancelled), it hands
 /// itself over: a request cannot end without its event.
 struct Pending {
@@ -230,12 +256,12 @@ struct Pending {
 }
 
 impl Pending {
-    fn new(events: Events, draft: Draft, request: &Request, id: &RequestId) -> Self {
+    fn new<D: Door>(events: Events, draft: Draft, request: &Request, id: &RequestId) -> Self {
         let now = events.now();
         let event = Event {
             id: Uuid::nil(),
             user: None,
-            service: REST.to_owned(),
+            service: D::SERVICE.to_owned(),
             started_at: now,
             ended_at: now,
             status: CLIENT_GONE,
@@ -363,16 +389,5 @@ mod tests {
         let typed = format!("/users/{id}/activation/YWTfD2sW5uhZHaSN");
         assert_eq!(harmless_path(&typed, None), format!("/users/{id}/activation/{{…}}"));
         assert!(harmless_path(&"/ä".repeat(900), None).len() <= LONGEST_PATH);
-    }
-
-    #[test]
-    fn probes_and_documents_are_no_events() {
-        let recorded = |method: Method, path: &str| is_recorded(&method, &path.parse().expect("a path"));
-        assert!(recorded(Method::GET, "/users/me"));
-        assert!(recorded(Method::GET, "/nowhere"));
-        assert!(recorded(Method::GET, "/healthy"));
-        assert!(!recorded(Method::GET, "/health/live"));
-        assert!(!recorded(Method::GET, "/docs/index.html"));
-        assert!(!recorded(Method::OPTIONS, "/users/me"));
     }
 }

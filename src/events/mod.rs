@@ -44,8 +44,17 @@ pub use writer::Writer;
 
 use crate::users::UserId;
 
-/// The name of this door in the `service` of an event.
+/// The name of the REST door in the `service` of an event.
 pub const REST: &str = "cloud-accounts";
+
+/// The name of the gRPC door.
+pub const GRPC: &str = "qb2-accounts";
+
+/// The member of `serviceData` with the status of a gRPC call.
+pub const GRPC_STATUS: &str = "grpcStatus";
+
+/// What a gRPC call of a client that hung up came to: CANCELLED.
+pub const GRPC_CANCELLED: i32 = 1;
 
 /// What a client that hung up was told: nothing. 499 is what access logs call it.
 const CLIENT_GONE: u16 = 499;
@@ -93,7 +102,11 @@ pub struct Event {
 impl Event {
     /// The same of a client that hung up before it was told anything.
     fn unheard(&self) -> Self {
-        Self { status: CLIENT_GONE, bytes_out: 0, ..self.clone() }
+        let mut unheard = Self { status: CLIENT_GONE, bytes_out: 0, ..self.clone() };
+        if let Some(status) = unheard.service_data.as_mut().and_then(|data| data.get_mut(GRPC_STATUS)) {
+            *status = GRPC_CANCELLED.into();
+        }
+        unheard
     }
 
     /// The instant inside the id.

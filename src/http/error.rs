@@ -54,6 +54,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::EmailTaken
         | Code::NameTaken
         | Code::LastAdmin
+        | Code::TooManyAccounts
         | Code::InvalidState => StatusCode::CONFLICT,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::DatabaseUnavailable | Code::OutcomeUnknown | Code::ShuttingDown | Code::Timeout => {

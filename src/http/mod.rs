@@ -13,9 +13,10 @@ pub mod query;
 pub mod request_id;
 
 pub mod around;
-mod body;
+pub mod body;
 mod docs;
 mod probes;
+mod recorded;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -39,6 +40,7 @@ pub use self::probes::Stop;
 use self::around::{Around, Inner, Middleware};
 use self::browsers::Browsers;
 use self::metrics::Scraper;
+use self::recorded::Rest;
 use self::request_id::RequestId;
 use crate::app::App;
 use crate::error::{Code, Error, Result};
@@ -147,7 +149,7 @@ impl Middleware for Record {
     fn handle<S: Inner>(self, mut request: Request, inner: S) -> impl Future<Output = Response> + Send {
         self.0.trusted_proxies.find(&mut request);
         compression::settle(request.headers_mut());
-        events::layer::record(self.0, request, inner)
+        events::layer::record::<Rest>(self.0, request, inner)
     }
 }
 
@@ -188,17 +190,19 @@ impl Middleware for Bound {
     }
 }
 
-/// Makes an answer of whatever `work` comes to, a panic and no end in time as well, and gives refusals their body.
+/// Makes an answer of whatever `work` comes to, and gives refusals their body.
 async fn finish(longest: Duration, work: Pin<&mut impl Future<Output = Result<Response>>>, id: &RequestId) -> Response {
+    error::write_down(bounded(longest, work).await.unwrap_or_else(IntoResponse::into_response), id)
+}
+
+/// What `work` comes to; a panic is an error, and so is no end in time.
+pub async fn bounded<T>(longest: Duration, work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
     // What a handler that panicked leaves behind is its own: services hold their locks for moments, and never in a broken state.
-    let work = tokio::time::timeout(longest, AssertUnwindSafe(work).catch_unwind());
-    let too_late = Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) };
-    let response = match work.await {
-        Ok(Ok(outcome)) => outcome.unwrap_or_else(IntoResponse::into_response),
-        Ok(Err(panic)) => panicked(&*panic).into_response(),
-        Err(_) => too_late.into_response(),
-    };
-    error::write_down(response, id)
+    match tokio::time::timeout(longest, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(panicked(&*panic)),
+        Err(_) => Err(Error::Busy { code: Code::Timeout, retry_after: Duration::from_secs(1) }),
+    }
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> Error {

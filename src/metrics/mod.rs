@@ -64,6 +64,8 @@ struct Instruments {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     requests_in_flight: IntGauge,
+    calls: IntCounterVec,
+    call_seconds: HistogramVec,
     refusals: IntCounterVec,
     rate_limit_refusals: IntCounterVec,
     hashes_refused: IntCounter,
@@ -86,15 +88,27 @@ impl Default for Metrics {
                 "Requests answered, by method, pattern of the route (or \"unmatched\") and status; 499: the client hung up.",
                 &["method", "route", "status"],
             ),
-            request_seconds: {
-                let help = "Time from the head of a request to its answer, the commit of its event included, by route.";
-                let options = HistogramOpts::new("http_request_duration_seconds", help);
-                let made = HistogramVec::new(options.buckets(REQUEST_SECONDS.to_vec()), &["route"]);
-                enter(&registry, made)
-            },
+            request_seconds: durations(
+                &registry,
+                "http_request_duration_seconds",
+                "Time from the head of a request to its answer, the commit of its event included, by route.",
+                "route",
+            ),
             requests_in_flight: enter(
                 &registry,
                 IntGauge::new("http_requests_in_flight", "Requests that are being answered right now."),
+            ),
+            calls: counters(
+                &registry,
+                "grpc_calls_total",
+                "Calls of gRPC answered, by method (or \"unmatched\") and status; Cancelled: the client did not wait.",
+                &["method", "status"],
+            ),
+            call_seconds: durations(
+                &registry,
+                "grpc_call_duration_seconds",
+                "Time from the head of a call to its answer, the commit of its event included, by method.",
+                "method",
             ),
             refusals: counters(&registry, "refusals_total", "Answers with an error, by its public code.", &["code"]),
             rate_limit_refusals: counters(
@@ -168,6 +182,12 @@ impl Metrics {
         self.0.requests_in_flight.dec();
         self.0.requests.with_label_values(&[method, route, status]).inc();
         self.0.request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// A call of gRPC was answered, or nobody waits for its answer any more. The labels must be from lists of ours.
+    pub fn call_ended(&self, method: &str, status: &str, took: Duration) {
+        self.0.calls.with_label_values(&[method, status]).inc();
+        self.0.call_seconds.with_label_values(&[method]).observe(took.as_secs_f64());
     }
 
     /// An answer carried this error.
@@ -253,6 +273,12 @@ fn process() -> Registry {
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     enter(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+/// Times of requests, by one label.
+fn durations(registry: &Registry, name: &str, help: &str, label: &str) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(REQUEST_SECONDS.to_vec());
+    enter(registry, HistogramVec::new(options, &[label]))
 }
 
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {

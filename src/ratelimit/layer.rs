@@ -13,6 +13,7 @@ use crate::http::client_ip::ClientIp;
 /// limit; a test holds the list against the routes there are.
 const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/auth", Action::LogIn),
+    (Method::POST, "/blickfeld.secure.services.Authentication/Login", Action::LogIn),
     (Method::PUT, "/users/{userId}/activation", Action::LogIn),
     (Method::PUT, "/users/{userId}/password/{token}", Action::LogIn),
     (Method::POST, "/users", Action::SignUp),

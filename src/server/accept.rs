@@ -1,5 +1,6 @@
 //! One accept loop for every listener: what a connection may cost, and how its requests end at a stop.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::http2::{self, Bounds};
 use crate::config;
 use crate::error::Result;
 use crate::http::client_ip::TrustedProxies;
@@ -34,6 +38,7 @@ const LONGEST_HEAD: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Entrance {
     router: watch::Receiver<Router>,
+    protocol: Protocol,
     tls: Option<TlsAcceptor>,
     connections: Connections,
     shares: Shares<Network>,
@@ -42,12 +47,33 @@ pub struct Entrance {
     patience: Duration,
 }
 
+/// What is spoken behind a listener.
+#[derive(Clone, Debug)]
+pub enum Protocol {
+    /// HTTP/1.1 only: it is what the clients of that door speak, and streams held back by flow control would be memory that no
+    /// timeout of ours ends (docs/decisions/0007).
+    Http1,
+    /// HTTP/2 only, from the first byte on, with these bounds: what gRPC is made of.
+    Http2(Bounds),
+}
+
+impl Protocol {
+    /// What a handshake of TLS agrees on (RFC 7301).
+    pub fn alpn(&self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2(_) => "h2",
+        }
+    }
+}
+
 impl Entrance {
     /// An entrance to whatever `router` is at the moment of a request, with room for these connections.
     pub fn new(config: &config::Server, router: watch::Receiver<Router>, connections: &Connections) -> Self {
         let patience = Duration::from_secs(config.idle_timeout_seconds);
         Self {
             router,
+            protocol: Protocol::Http1,
             tls: None,
             connections: connections.clone(),
             shares: Shares::new(config.max_connections_per_address),
@@ -60,6 +86,16 @@ impl Entrance {
     /// The same behind TLS.
     pub fn behind(self, tls: TlsAcceptor) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// An entrance to another router by another protocol, within the same bounds.
+    pub fn to(self, router: watch::Receiver<Router>, protocol: Protocol) -> Self {
+        Self { router, protocol, ..self }
+    }
+
+    /// What is spoken here.
+    pub fn protocol(&self) -> &Protocol {
+        &self.protocol
     }
 
     /// Accepts connections until `stop`, and as long after it as configured, then gives open requests a bounded time to
@@ -104,7 +140,8 @@ impl Entrance {
                     }
                 },
             };
-            let connection = self.clone().welcome(stream, peer, graceful.watcher(), closed.clone());
+            let (watcher, tasks) = (graceful.watcher(), connections.clone());
+            let connection = self.clone().welcome(stream, peer, watcher, closed.clone(), tasks);
             let cut_off = cut_off.clone();
             connections.spawn(async move {
                 cut_off.run_until_cancelled(connection).await;
@@ -129,48 +166,91 @@ impl Entrance {
         is_client.then(|| self.shares.take(Network::of(peer))).transpose()
     }
 
-    async fn welcome(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, closed: CancellationToken) {
+    async fn welcome(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        watcher: Watcher,
+        closed: CancellationToken,
+        tasks: TaskTracker,
+    ) {
         stream.set_nodelay(true).ok();
         // A client that does not take its answer must not keep it for ever.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.patience));
         let stream = Box::pin(stream);
-        let Some(tls) = self.tls.clone() else { return self.speak(stream, peer, watcher).await };
+        let Some(tls) = self.tls.clone() else { return self.speak(stream, peer, watcher, closed, tasks).await };
         // In this task, not in the loop: nobody waits for somebody else's handshake, and a stop waits for none.
         let handshake = tokio::time::timeout(self.introduction, tls.accept(stream));
         match closed.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(stream))) => Box::pin(self.speak(stream, peer, watcher)).await,
+            Some(Ok(Ok(stream))) => Box::pin(self.speak(stream, peer, watcher, closed, tasks)).await,
             // Somebody who does not trust us, speaks no TLS, or only looks whether the port is open.
             Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
             Some(Err(_)) | None => {}
         }
     }
 
-    /// HTTP/1.1 only: it is what the clients of this door speak, and streams held back by flow control would be memory
-    /// that no timeout of ours ends.
-    async fn speak<S>(self, stream: S, peer: SocketAddr, watcher: Watcher)
-    where
+    async fn speak<S>(
+        self,
+        stream: S,
+        peer: SocketAddr,
+        watcher: Watcher,
+        closed: CancellationToken,
+        tasks: TaskTracker,
+    ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { router, patience, introduction, .. } = self;
-        let has_begun = Arc::new(Notify::new());
-        let beginning = has_begun.clone();
-        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            beginning.notify_one();
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let router = router.borrow().clone();
-            router.oneshot(request)
-        });
-        let mut builder = http1::Builder::new();
-        // The library has one limit for idling and for every head, the first one as well.
-        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LONGEST_HEAD);
-        let mut conversation = pin!(watcher.watch(builder.serve_connection(TokioIo::new(stream), service)));
-        // How it ends (resets, bad framing) is the client's business.
-        tokio::select! {
-            _ = &mut conversation => {}
-            begun = tokio::time::timeout(introduction, has_begun.notified()) => if begun.is_ok() {
-                conversation.await.ok();
-            },
+        let Self { router, protocol, patience, introduction, .. } = self;
+        let desk = Desk { router, peer };
+        match protocol {
+            Protocol::Http1 => speak_http1(stream, desk, watcher, introduction, patience).await,
+            Protocol::Http2(bounds) => {
+                http2::speak(stream, desk, bounds, introduction, patience, closed, tasks).await;
+                // Until here a stop has waited for this conversation.
+                drop(watcher);
+            }
         }
+    }
+}
+
+/// Where the requests of one connection are answered.
+#[derive(Clone)]
+pub struct Desk {
+    router: watch::Receiver<Router>,
+    peer: SocketAddr,
+}
+
+impl Desk {
+    /// Answers a request by whatever is behind the door at this moment.
+    pub fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let router = self.router.borrow().clone();
+        router.oneshot(request)
+    }
+}
+
+async fn speak_http1<S>(stream: S, desk: Desk, watcher: Watcher, introduction: Duration, patience: Duration)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let has_begun = Arc::new(Notify::new());
+    let beginning = has_begun.clone();
+    let service = service_fn(move |request| {
+        beginning.notify_one();
+        desk.answer(request)
+    });
+    let mut builder = http1::Builder::new();
+    // The library has one limit for idling and for every head, the first one as well.
+    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LONGEST_HEAD);
+    let mut conversation = pin!(watcher.watch(builder.serve_connection(TokioIo::new(stream), service)));
+    // How it ends (resets, bad framing) is the client's business.
+    tokio::select! {
+        _ = &mut conversation => {}
+        begun = tokio::time::timeout(introduction, has_begun.notified()) => if begun.is_ok() {
+            conversation.await.ok();
+        },
     }
 }

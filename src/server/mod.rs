@@ -1,12 +1,14 @@
-//! Binds the listeners, starts the workers, and stops everything in order. Knows no URL. `accept.rs` is one listener,
-//! `tls.rs` what makes it a private one.
+//! Binds the listeners, starts the workers, and stops everything in order. Knows no URL. `accept.rs` is one listener, `http2.rs`
+//! a connection of the gRPC door, `tls.rs` what makes one private.
 
 mod accept;
+mod http2;
 mod tls;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,25 +22,42 @@ use crate::http::browsers::Browsers;
 use crate::mail::Courier;
 use crate::metrics::Connections;
 use crate::stop::{Step, Stop, Task};
-use crate::{http, worker};
-use accept::Entrance;
+use crate::{config, grpc, http, worker};
+use accept::{Entrance, Protocol};
+use http2::Bounds;
 pub use tls::Certificates;
 
 /// Connections of the door for metrics: it must not be a way around `server.max_connections`.
 const MOST_SCRAPERS: usize = 50;
 
-/// The REST door: open from the first moment, with an answer for everybody.
+/// The doors for REST and gRPC: open from the first moment, with an answer for everybody.
 ///
-/// Until there is an [`App`] behind it, it tells probes that it lives and everybody else that the database is not there
-/// yet. An orchestrator sees a server that is starting instead of one that is missing.
+/// Until there is an [`App`] behind them, they tell probes that the server lives and everybody else that the database is not
+/// there yet. An orchestrator sees a server that is starting instead of one that is missing.
 pub struct Door {
-    address: SocketAddr,
-    tls: Option<(SocketAddr, Certificates)>,
+    addresses: Addresses,
+    certificates: Option<Certificates>,
     router: watch::Sender<Router>,
+    grpc_router: watch::Sender<Router>,
+    metrics_router: Option<watch::Sender<Router>>,
     accepting: Vec<Task>,
     stop: Stop,
     connections: Connections,
-    metrics: Option<(SocketAddr, watch::Sender<Router>)>,
+}
+
+/// Where a server listens; with the real port where the configuration said 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The REST door.
+    pub rest: SocketAddr,
+    /// The same with TLS.
+    pub rest_tls: Option<SocketAddr>,
+    /// The gRPC door.
+    pub grpc: Option<SocketAddr>,
+    /// The same with TLS.
+    pub grpc_tls: Option<SocketAddr>,
+    /// Metrics, where they have a door of their own.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Door {
@@ -47,29 +66,46 @@ impl Door {
     /// # Errors
     /// When an address cannot be had or the certificate cannot be used.
     pub async fn open(config: &Config, clock: Clock, stop: Stop) -> anyhow::Result<Self> {
-        let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
-        let Config { server, tls, .. } = config;
+        let Config { server, tls, grpc, .. } = config;
         let certificates = Certificates::open(tls, clock)?;
+        let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
+        let (grpc_router, grpc_current) = watch::channel(grpc::starting());
         let connections = Connections::new(server.max_connections);
-        let entrance = Entrance::new(server, current, &connections);
-        let mut entrances = vec![(listen("--listen", server.listen).await?, entrance.clone())];
-        if let Some(certificates) = &certificates {
-            let entrance = entrance.behind(certificates.acceptor(&["http/1.1"])?);
-            entrances.push((listen("server.tls_listen", server.tls_listen).await?, entrance));
-        }
-        let address = |index: usize| entrances.get(index).map(|(listener, _)| listener.local_addr()).transpose();
-        let (plain, private) = (address(0)?.context("there is a plain listener")?, address(1)?);
+        let rest_entrance = Entrance::new(server, current, &connections);
+        let grpc_entrance = rest_entrance.clone().to(grpc_current, protocol(grpc));
+        let mut entrances = Vec::new();
+        let mut open = |listener: TcpListener, entrance: Entrance| {
+            let address = listener.local_addr()?;
+            entrances.push((listener, entrance));
+            anyhow::Ok(address)
+        };
 
-        let metrics = match server.metrics_listen {
-            Some(address) => {
-                let listener = listen("server.metrics_listen", address).await?;
-                let address = listener.local_addr()?;
-                let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
-                entrances.push((listener, Entrance::new(server, current, &Connections::new(MOST_SCRAPERS))));
-                Some((address, router))
-            }
+        let rest = open(listen("--listen", server.listen).await?, rest_entrance.clone())?;
+        let grpc_listener = match grpc.listen {
+            Some(address) => listen_unless_taken(config, address).await?,
             None => None,
         };
+        let grpc_address = grpc_listener.map(|listener| open(listener, grpc_entrance.clone())).transpose()?;
+        let (mut rest_tls, mut grpc_tls) = (None, None);
+        if let Some(certificates) = &certificates {
+            let private = |entrance: Entrance| {
+                let acceptor = certificates.acceptor(&[entrance.protocol().alpn()])?;
+                anyhow::Ok(entrance.behind(acceptor))
+            };
+            let listener = listen("server.tls_listen", server.tls_listen).await?;
+            rest_tls = Some(open(listener, private(rest_entrance)?)?);
+            if let Some(address) = grpc.tls_listen {
+                grpc_tls = Some(open(listen("grpc.tls_listen", address).await?, private(grpc_entrance)?)?);
+            }
+        }
+        let (mut metrics, mut metrics_router) = (None, None);
+        if let Some(address) = server.metrics_listen {
+            let (router, current) = watch::channel(http::starting(&Browsers::new(config)));
+            let entrance = Entrance::new(server, current, &Connections::new(MOST_SCRAPERS));
+            metrics = Some(open(listen("server.metrics_listen", address).await?, entrance)?);
+            metrics_router = Some(router);
+        }
+        let addresses = Addresses { rest, rest_tls, grpc: grpc_address, grpc_tls, metrics };
 
         let accept = |(listener, entrance): (_, Entrance)| {
             stop.watch("listener", stop.token(), entrance.serve(listener, stop.clone()))
@@ -78,36 +114,28 @@ impl Door {
         if let Some(certificates) = certificates.clone() {
             worker::spawn(certificates, &Pulse::steady(), &stop, stop.token());
         }
-        Ok(Self { address: plain, tls: private.zip(certificates), router, accepting, stop, connections, metrics })
+        Ok(Self { addresses, certificates, router, grpc_router, metrics_router, accepting, stop, connections })
     }
 
-    /// Where it listens; with the real port where the configuration said 0.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
     }
 
-    /// Where it listens with TLS, if it does.
-    pub fn tls_address(&self) -> Option<SocketAddr> {
-        self.tls.as_ref().map(|(address, _)| *address)
-    }
-
-    /// What it shows there.
+    /// What it shows where it listens with TLS.
     pub fn certificates(&self) -> Option<&Certificates> {
-        self.tls.as_ref().map(|(_, certificates)| certificates)
-    }
-
-    /// Where metrics are, if they have a door of their own.
-    pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().map(|(address, _)| *address)
+        self.certificates.as_ref()
     }
 
     /// Lets requests through to the rooms, also those of connections that are open already.
     pub fn lead_to(&self, app: App) {
-        if let Some((_, metrics)) = &self.metrics {
+        if let Some(metrics) = &self.metrics_router {
             drop(metrics.send_replace(http::metrics_router(app.clone(), self.connections.clone())));
         }
-        let (connections, stop) = (self.connections.clone(), self.stop.token().clone());
-        drop(self.router.send_replace(http::router(app, connections, self.metrics.is_none(), stop)));
+        let stop = self.stop.token();
+        drop(self.grpc_router.send_replace(grpc::router(app.clone(), stop.clone())));
+        let has_metrics = self.metrics_router.is_none();
+        drop(self.router.send_replace(http::router(app, self.connections.clone(), has_metrics, stop.clone())));
     }
 
     /// Resolves when the door is closed and the last request is answered.
@@ -119,8 +147,29 @@ impl Door {
 }
 
 async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| format!("cannot listen on {address}; choose another address with `{key}`"))
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(key, address, error))
+}
+
+fn cannot_listen(key: &str, address: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    anyhow::Error::from(error).context(format!("cannot listen on {address}; choose another address with `{key}`"))
+}
+
+fn protocol(config: &config::Grpc) -> Protocol {
+    let age = Duration::from_secs(config.max_connection_age_seconds);
+    Protocol::Http2(Bounds { streams: config.max_streams, age })
+}
+
+/// Listens for gRPC without encryption. Where nobody has chosen the address and something else is there, the server does without
+/// this door, and says so.
+async fn listen_unless_taken(config: &Config, address: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && config.origin("grpc.listen").is_none() => {
+            tracing::error!(%address, "there is no gRPC door: somebody else listens on its address; choose one with `grpc.listen`");
+            Ok(None)
+        }
+        Err(error) => Err(cannot_listen("grpc.listen", address, error)),
+        Ok(listener) => Ok(Some(listener)),
+    }
 }
 
 /// Runs the workers, opens the rooms (and says so by `opened`) and serves until the door closes; then finishes what is

@@ -14,6 +14,7 @@ use super::{AccountToken, Tokens};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Code, Result};
+use crate::events::{GRPC, REST};
 use crate::http::extract::{Caller, PathFields};
 use crate::http::openapi::{Anywhere, NeedsAccount, UnknownThing};
 
@@ -22,7 +23,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_tokens, delete_other_tokens)).routes(routes!(delete_token))
 }
 
-/// A live account token, without the token.
+/// A live token, without the token.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenView {
@@ -39,6 +40,12 @@ pub struct TokenView {
     /// With which program, as that names itself.
     #[schema(example = "curl/8.5.0")]
     user_agent: Option<String>,
+    /// At which door it opens something, as in events.
+    #[schema(example = "cloud-accounts")]
+    service: &'static str,
+    /// With which application key a Qb2 token was fetched.
+    #[schema(example = "0d29971f687991a2gR3uYxA007P1kQ4z")]
+    application_key: Option<String>,
     /// Whether it is the one that asks.
     #[schema(example = true)]
     current: bool,
@@ -54,12 +61,14 @@ impl TokenView {
             last_used_at: token.last_used_at.map(Timestamp::from),
             ip: token.origin.address,
             user_agent: token.origin.agent,
+            service: if token.session.is_some() { GRPC } else { REST },
+            application_key: token.application_key,
             current: token.id == current,
         }
     }
 }
 
-/// The live account tokens of the caller
+/// The live tokens of the caller, of all doors
 ///
 /// Newest first, at most 1000.
 #[utoipa::path(
@@ -78,7 +87,7 @@ async fn list_tokens(State(tokens): State<Tokens>, Caller(caller): Caller) -> Re
     Ok(Json(live.into_iter().map(|token| TokenView::new(token, caller.token_id)).collect()))
 }
 
-/// Revoke every account token but this one
+/// Revoke every token of the caller but this one
 #[utoipa::path(
     delete,
     path = "/users/me/tokens",
@@ -95,7 +104,7 @@ async fn delete_other_tokens(State(tokens): State<Tokens>, Caller(caller): Calle
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Revoke an account token
+/// Revoke a token
 ///
 /// Also the one that asks.
 #[utoipa::path(

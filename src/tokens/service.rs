@@ -9,10 +9,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::store::{self, NewAccountToken};
-use super::{Audience, Claims};
+use super::{Audience, Claims, Level};
 use crate::clock::Clock;
 use crate::config;
-use crate::db::Pool;
+use crate::db::{self, Pool};
+use crate::device_session::DeviceSession;
 use crate::error::{Code, Result};
 use crate::last_use::{Known, LastUse};
 use crate::origin::Origin;
@@ -35,13 +36,14 @@ const MOST_LISTED: i64 = 1000;
 pub struct Tokens {
     pool: Pool,
     keys: SigningKeys,
+    sessions: DeviceSession,
     clock: Clock,
     random: Random,
     config: Arc<config::Tokens>,
     used: LastUse<Uuid>,
 }
 
-/// A live account token, without the token.
+/// A live account or Qb2 token, without the token.
 #[derive(Clone, Debug)]
 pub struct AccountToken {
     /// The `jti`.
@@ -58,12 +60,37 @@ pub struct AccountToken {
     pub last_used_at: Option<DateTime<Utc>>,
     /// From where it was fetched, and with what.
     pub origin: Origin,
+    /// The session of a Qb2 token; `None` for an account token.
+    pub session: Option<Uuid>,
+    /// The application key with which a Qb2 token was fetched, if it was one.
+    pub application_key: Option<String>,
+}
+
+/// What a Qb2 token is to be good for.
+pub struct Qb2Grant<'a> {
+    /// Whose it is.
+    pub user: UserId,
+    /// Good only while the user's row shows the same version.
+    pub version: i64,
+    /// What it may do at most.
+    pub level: Level,
+    /// Whether it may only read.
+    pub read_only: bool,
+    /// With which key it was got.
+    pub application_key: Option<&'a str>,
 }
 
 impl Tokens {
     /// Tokens signed by `keys`.
-    pub fn new(pool: Pool, keys: SigningKeys, clock: Clock, random: Random, config: config::Tokens) -> Self {
-        Self { pool, keys, clock, random, config: Arc::new(config), used: LastUse::default() }
+    pub fn new(
+        pool: Pool,
+        keys: SigningKeys,
+        sessions: DeviceSession,
+        clock: Clock,
+        random: Random,
+        config: config::Tokens,
+    ) -> Self {
+        Self { pool, keys, sessions, clock, random, config: Arc::new(config), used: LastUse::default() }
     }
 
     /// A new account token (12 hours): `POST /auth`.
@@ -78,7 +105,16 @@ impl Tokens {
         let now = self.clock.now();
         let id = self.random.uuid_v4();
         let expires_at = now + TimeDelta::seconds(self.config.account_lifetime_seconds);
-        let token = NewAccountToken { id, user_id: user, token_version: version, created_at: now, expires_at, origin };
+        let token = NewAccountToken {
+            id,
+            user_id: user,
+            token_version: version,
+            created_at: now,
+            expires_at,
+            origin,
+            session: None,
+            application_key: None,
+        };
         if !store::insert(connection, &token).await? {
             // Deleted since the password was checked.
             return Err(Code::InvalidCredentials.into());
@@ -88,6 +124,38 @@ impl Tokens {
             aud.push(Audience::Manager);
         }
         self.sign(self.claims(id, user, aud, self.config.account_lifetime_seconds))
+    }
+
+    /// A new Qb2 token, good in the present session and no longer than its day: `Authentication.Login`.
+    ///
+    /// # Errors
+    /// `InvalidCredentials` when the user, `NotFound` when the application key was deleted meanwhile.
+    pub async fn issue_qb2(&self, grant: &Qb2Grant<'_>, origin: &Origin) -> Result<PlainSecret> {
+        let session = self.sessions.current().await?;
+        let now = self.clock.now();
+        let (id, expires_at) = (self.random.uuid_v4(), DeviceSession::ends_at(now));
+        let token = NewAccountToken {
+            id,
+            user_id: grant.user,
+            token_version: grant.version,
+            created_at: now,
+            expires_at,
+            origin,
+            session: Some(session.id),
+            application_key: grant.application_key,
+        };
+        let inserted = store::insert(&mut *self.pool.acquire().await?, &token).await;
+        if !db::on_constraint(inserted, &[("account_tokens_application_key_fkey", Code::NotFound)])? {
+            return Err(Code::InvalidCredentials.into());
+        }
+        let lifetime = expires_at.timestamp() - now.timestamp();
+        self.sign(Claims {
+            level: Some(grant.level),
+            read_only: Some(grant.read_only),
+            session: Some(session.id),
+            application_key: grant.application_key.map(str::to_owned),
+            ..self.claims(id, grant.user, vec![Audience::Qb2], lifetime)
+        })
     }
 
     /// A new client access token (1 hour), good for the Nodes and Connect services.
@@ -130,7 +198,7 @@ impl Tokens {
         Some(jsonwebtoken::decode::<Claims>(token, key, &validation).ok()?.claims)
     }
 
-    /// The live account token with this `jti`; `None` when it was revoked.
+    /// The live account or Qb2 token with this `jti`; `None` when it was revoked.
     pub async fn find_account(&self, id: Uuid) -> Result<Option<AccountToken>> {
         Ok(store::find(&mut *self.pool.acquire().await?, id).await?)
     }
@@ -149,10 +217,15 @@ impl Tokens {
         Ok(())
     }
 
-    /// The live account tokens of a user whose row shows this version, newest first, at most 1,000.
+    /// The live account and Qb2 tokens of a user whose row shows this version, newest first, at most 1,000.
     pub async fn list_account(&self, user: UserId, version: i64) -> Result<Vec<AccountToken>> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(store::list(&mut connection, user, version, self.clock.now(), MOST_LISTED).await?)
+        let now = self.clock.now();
+        let mut tokens = store::list(&mut *self.pool.acquire().await?, user, version, now, MOST_LISTED).await?;
+        if tokens.iter().any(|token| token.session.is_some()) {
+            let present = self.sessions.current().await?.id;
+            tokens.retain(|token| token.session.is_none_or(|session| session == present));
+        }
+        Ok(tokens)
     }
 
     /// Ends this account token of this user at once; `false` when there is none.
@@ -226,6 +299,10 @@ impl Tokens {
             jti,
             client_id: None,
             generation: None,
+            level: None,
+            read_only: None,
+            session: None,
+            application_key: None,
         }
     }
 

@@ -16,13 +16,17 @@ pub struct NewAccountToken<'a> {
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub origin: &'a Origin,
+    pub session: Option<Uuid>,
+    pub application_key: Option<&'a str>,
 }
 
 /// `false` when there is no such user any more, whose row is locked first: a new token changes it.
 pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "insert into account_tokens (id, user_id, token_version, created_at, expires_at, ip, user_agent)
-         select $1, id, $3, $4, $5, $6, $7 from users where id = $2 for no key update",
+        "insert into account_tokens (id, user_id, token_version, created_at, expires_at, ip, user_agent, audience, session,
+                                     application_key)
+         select $1, id, $3, $4, $5, $6, $7, case when $8::uuid is null then 'accounts' else 'qb2' end, $8, $9
+         from users where id = $2 for no key update",
         token.id,
         token.user_id.0,
         token.token_version,
@@ -30,6 +34,8 @@ pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) 
         token.expires_at,
         token.origin.address.map(IpNetwork::from) as Option<IpNetwork>,
         token.origin.agent,
+        token.session,
+        token.application_key,
     )
     .execute(connection)
     .await?;
@@ -45,6 +51,8 @@ struct TokenRow {
     last_used_at: Option<DateTime<Utc>>,
     ip: Option<IpNetwork>,
     user_agent: Option<String>,
+    session: Option<Uuid>,
+    application_key: Option<String>,
 }
 
 impl From<TokenRow> for AccountToken {
@@ -57,6 +65,8 @@ impl From<TokenRow> for AccountToken {
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
             origin: Origin { address: row.ip.map(|network| network.ip()), agent: row.user_agent },
+            session: row.session,
+            application_key: row.application_key,
         }
     }
 }
@@ -65,7 +75,7 @@ impl From<TokenRow> for AccountToken {
 pub async fn find(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<AccountToken>> {
     let row = sqlx::query_as!(
         TokenRow,
-        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent
+        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent, session, application_key
          from account_tokens where id = $1",
         id,
     )
@@ -84,7 +94,7 @@ pub async fn list(
 ) -> sqlx::Result<Vec<AccountToken>> {
     let rows = sqlx::query_as!(
         TokenRow,
-        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent
+        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent, session, application_key
          from account_tokens
          where user_id = $1 and token_version = $2 and expires_at > $3
          order by created_at desc, id limit $4",

@@ -6,6 +6,7 @@
 //! Table: `users`. What it refuses: to say whether a user exists, to store a password that a store could print, to
 //! leave the service without an active administrator.
 
+pub mod grpc;
 pub mod http;
 pub mod password;
 
@@ -34,7 +35,7 @@ pub use profile::{
     ShortText,
 };
 pub use search::{Found, Place, Search, SearchText, Way};
-pub use service::{NewName, NewUser, ResetBy, SignUp, UserChange, Users};
+pub use service::{Entrant, NewName, NewUser, PasswordUpdate, ResetBy, SignUp, UserChange, Users};
 
 /// A user's id: shown as `user-<uuid v4>` by REST and as the bare UUID by gRPC (decisions.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]

@@ -21,6 +21,7 @@ mod metrics;
 mod openapi;
 mod properties;
 mod pulse;
+mod qb2;
 mod ratelimit;
 mod server;
 mod signing_keys;

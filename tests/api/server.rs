@@ -17,7 +17,7 @@ async fn a_server_whose_courier_panics_stops_in_order_and_fails() {
         App::build(&app.config, app.database_url(), app.clock.clone(), Random::default()).await.expect("it builds");
     let stop = Stop::new(&app.config.server);
     let door = Door::open(&app.config, app.clock.clone(), stop.clone()).await.expect("a free port");
-    let address = door.address();
+    let address = door.addresses().rest;
     let (opened, open) = tokio::sync::oneshot::channel();
     let serving = tokio::spawn(server::run(door, app_of_this, workers, |_| opened.send(()).expect("we listen")));
     open.await.expect("it serves");

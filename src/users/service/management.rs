@@ -1,6 +1,7 @@
 //! What administrators do to users, through whichever door. Whether the caller is one is for the door to ask.
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::Users;
 use super::sign_up::ACTIVATION_LIFETIME;
@@ -67,6 +68,16 @@ impl UserChange {
         }
         Ok(after)
     }
+}
+
+/// A new password for a user who knows the old one.
+pub struct PasswordUpdate {
+    /// The old one, or an activation password.
+    pub current: Password,
+    /// The new one.
+    pub new: Password,
+    /// The token that lives on.
+    pub keep: Option<Uuid>,
 }
 
 /// Who resets a user.
@@ -144,6 +155,17 @@ impl Users {
 
     async fn alter(&self, id: UserId, change: impl FnOnce(&User) -> Result<User>) -> Result<User> {
         let (mut tx, before) = self.begin(id).await?;
+        let after = self.alter_in(&mut tx, before, change).await?;
+        tx.commit().await?;
+        Ok(after)
+    }
+
+    async fn alter_in(
+        &self,
+        tx: &mut PgConnection,
+        before: User,
+        change: impl FnOnce(&User) -> Result<User>,
+    ) -> Result<User> {
         let after = change(&before)?;
         let said = |user: &User| {
             let User { login_name, access_level, read_only, block_cause, failed_login_attempts, .. } = user;
@@ -153,18 +175,34 @@ impl Users {
             return Ok(before);
         }
         if !after.is_active_admin() {
-            self.refuse_last_admin(&mut tx, &before).await?;
+            self.refuse_last_admin(tx, &before).await?;
         }
         if let Some(name) = after.login_name.as_deref().filter(|name| before.login_name.as_deref() != Some(name)) {
-            refuse_taken_name(&mut tx, id, name).await?;
+            refuse_taken_name(tx, before.id, name).await?;
         }
         let after = User { updated_at: self.clock.now(), ..after };
-        let updated = store::update_account(&mut tx, &after).await;
+        let updated = store::update_account(tx, &after).await;
         db::on_constraint(updated, &[("users_login_name_key", Code::NameTaken)])?;
         // With the version that it has now.
-        let after = store::find(&mut tx, id).await?.ok_or(Code::NotFound)?;
-        tx.commit().await?;
-        Ok(after)
+        store::find(tx, before.id).await?.ok_or_else(|| Code::NotFound.into())
+    }
+
+    /// Changes a user and, with the old one, the password: both or nothing. The user is as its caller has read it.
+    ///
+    /// # Errors
+    /// Those of [`Users::change`] and [`Users::change_password`].
+    pub async fn store(
+        &self,
+        user: &User,
+        change: &UserChange,
+        password: Option<&PasswordUpdate>,
+        origin: &Origin,
+    ) -> Result<()> {
+        let Some(update) = password else { return self.change(user.id, change).await.map(drop) };
+        let password_hash = self.prepare_password(user, &update.current, &update.new).await?;
+        let (mut tx, before) = self.begin(user.id).await?;
+        self.alter_in(&mut tx, before, |user| change.apply(user)).await?;
+        self.commit_password(tx, user, &password_hash, update.keep, origin).await.map(drop)
     }
 
     /// Takes the account out of every hand that has it: an activation password, good for 7 days, takes the place of whatever

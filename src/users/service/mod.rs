@@ -27,7 +27,8 @@ use crate::secret::PlainSecret;
 use crate::tokens::Tokens;
 use crate::verification::{Claim, Purpose, Verification};
 
-pub use management::{ResetBy, UserChange};
+pub use management::{PasswordUpdate, ResetBy, UserChange};
+pub use passwords::Entrant;
 pub use sign_up::{NewName, NewUser, SignUp};
 
 /// The users.

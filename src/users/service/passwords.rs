@@ -6,24 +6,33 @@ use uuid::Uuid;
 
 use super::{Users, weak};
 use crate::clock::minute;
+use crate::db::Tx;
 use crate::error::{Code, Error, Problem, Result};
 use crate::events::Draft;
 use crate::log_ins::Seen;
 use crate::mail::Letter;
 use crate::origin::Origin;
 use crate::ratelimit::{Account, Network, Standing};
-use crate::users::password::Password;
+use crate::users::password::{Password, PasswordHash};
 use crate::users::{BlockCause, Login, State, User, UserId, email, store};
 use crate::verification::Purpose;
 
 /// How long a network is known to an account after a log-in from there.
 const FRIENDSHIP: TimeDelta = TimeDelta::days(30);
 
+/// Who came with a right password.
+pub enum Entrant {
+    /// With a real one.
+    Member(User),
+    /// With an activation password, which opens nothing but the way to a real one.
+    Newcomer(User),
+}
+
 impl Users {
-    /// Who it is that logs in with this password, through whichever door.
+    /// Who it is that logs in with this password, through whichever door. It must be a real one.
     ///
-    /// A wrong name, a wrong password and the right password of an unproved e-mail are one refusal after one hash;
-    /// what state a user is in is told only to the bearer of the right password (docs/security.md row 2).
+    /// # Errors
+    /// Those of [`Users::let_in`]; `ActivationRequired` for an activation password.
     pub async fn check_password(
         &self,
         login: &Login,
@@ -31,6 +40,20 @@ impl Users {
         origin: &Origin,
         draft: &Draft,
     ) -> Result<User> {
+        match self.let_in(login, password, origin, draft).await? {
+            Entrant::Member(user) => Ok(user),
+            Entrant::Newcomer(_) => Err(Code::ActivationRequired.into()),
+        }
+    }
+
+    /// Who it is that comes with this password, be it a real one or an activation password.
+    ///
+    /// A wrong name, a wrong password and the right password of an unproved e-mail are one refusal after one hash;
+    /// what state a user is in is told only to the bearer of the right password (docs/security.md row 2).
+    ///
+    /// # Errors
+    /// `InvalidCredentials`, `UserBlocked`, `TooManyRequests`, `Overloaded`.
+    pub async fn let_in(&self, login: &Login, password: &Password, origin: &Origin, draft: &Draft) -> Result<Entrant> {
         let now = self.clock.now();
         let is_activation = |user: &User| user.activation_expires_at.is_some_and(|end| end > now);
         // A block and an activation password are told to the bearer of the right password; all else that waits is a 401.
@@ -47,10 +70,10 @@ impl Users {
             return Err(Code::UserBlocked.into());
         }
         if is_activation(&user) {
-            return Err(Code::ActivationRequired.into());
+            return Ok(Entrant::Newcomer(user));
         }
         self.welcome(&user, password, origin).await?;
-        Ok(user)
+        Ok(Entrant::Member(user))
     }
 
     /// The user whom `login` names, if the password is right and `opens` something at this door.
@@ -161,11 +184,12 @@ impl Users {
             return Err(Code::UserBlocked.into());
         }
         self.judge_new(&user, activation, new)?;
-        self.set_password(&user, new, None, None).await?.ok_or_else(|| Code::InvalidCredentials.into())
+        let hash = self.hasher.hash(new).await?;
+        let changed = self.set_password(self.pool.begin().await?, &user, &hash, None, None).await?;
+        changed.ok_or_else(|| Code::InvalidCredentials.into())
     }
 
-    /// Changes the password of a user who knows the old one. Every other account token dies; `keep` lives. The owner is
-    /// told.
+    /// Changes the password of a user who knows the old one. Every other token dies; `keep` lives. The owner is told.
     pub async fn change_password(
         &self,
         user: &User,
@@ -174,12 +198,33 @@ impl Users {
         new: &Password,
         origin: &Origin,
     ) -> Result<User> {
+        let hash = self.prepare_password(user, old, new).await?;
+        self.commit_password(self.pool.begin().await?, user, &hash, Some(keep), origin).await
+    }
+
+    /// The hash of a new password for a user who knows the old one, which may be an activation password that is not over.
+    pub(super) async fn prepare_password(&self, user: &User, old: &Password, new: &Password) -> Result<PasswordHash> {
         self.confirm_password(user, "oldPassword", old).await?;
+        if user.activation_expires_at.is_some_and(|end| end <= self.clock.now()) {
+            return Err(wrong_password("oldPassword"));
+        }
         self.judge_new(user, old, new)?;
+        self.hasher.hash(new).await
+    }
+
+    /// Sets a password that was prepared, and ends the transaction.
+    pub(super) async fn commit_password(
+        &self,
+        tx: Tx,
+        user: &User,
+        hash: &PasswordHash,
+        keep: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<User> {
         let at = minute(self.clock.now());
         let notice = Letter::PasswordChanged { at, from: origin.from(), is_reset: false };
+        let changed = self.set_password(tx, user, hash, keep, Some(&notice)).await?;
         // Somebody who changed it meanwhile has made `old` wrong.
-        let changed = self.set_password(user, new, Some(keep), Some(&notice)).await?;
         changed.ok_or_else(|| wrong_password("oldPassword"))
     }
 
@@ -224,15 +269,14 @@ impl Users {
     /// `None` when the password is not the one that was checked any more.
     async fn set_password(
         &self,
+        mut tx: Tx,
         user: &User,
-        new: &Password,
+        hash: &PasswordHash,
         keep: Option<Uuid>,
         notice: Option<&Letter>,
     ) -> Result<Option<User>> {
-        let hash = self.hasher.hash(new).await?;
-        let mut tx = self.pool.begin().await?;
         let now = self.clock.now();
-        let Some(version) = store::update_password(&mut tx, user.id, user.token_version, &hash, now).await? else {
+        let Some(version) = store::update_password(&mut tx, user.id, user.token_version, hash, now).await? else {
             return Ok(None);
         };
         self.tokens.revoke_others(&mut tx, user.id, keep, version).await?;

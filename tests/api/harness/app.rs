@@ -11,7 +11,7 @@ use bloq_accounts::events::{Eraser, Partitions, Pruner};
 use bloq_accounts::last_use::LastUses;
 use bloq_accounts::mail::Courier;
 use bloq_accounts::random::Random;
-use bloq_accounts::server::{Certificates, Door};
+use bloq_accounts::server::{Addresses, Certificates, Door};
 use bloq_accounts::stop::{Step, Stop};
 use bloq_accounts::worker::Worker;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -39,7 +39,7 @@ pub struct TestApp {
     pub clock: Clock,
     pub config: Config,
     pub certificates: Option<Certificates>,
-    tls_address: Option<SocketAddr>,
+    pub addresses: Addresses,
     courier: Courier,
     sweeper: bloq_accounts::sweeper::Sweeper,
     eraser: Eraser,
@@ -73,6 +73,8 @@ impl TestApp {
         config.server.master_key = "0f".repeat(32).into();
         config.server.listen = ([127, 0, 0, 1], 0).into();
         config.server.tls_listen = config.server.listen;
+        config.grpc.listen = Some(config.server.listen);
+        config.grpc.tls_listen = config.grpc.listen;
         // A hash of the real parameters takes half a second of every test.
         config.password.argon2_memory_kib = 64;
         config.password.argon2_iterations = 1;
@@ -119,8 +121,7 @@ impl TestApp {
             App::build(&config, &database.url, clock.clone(), Random::default()).await.expect("the app builds");
         let stop = Stop::new(&config.server);
         let door = Door::open(&config, clock.clone(), stop.clone()).await.expect("a free port");
-        let (address, tls_address, certificates) = (door.address(), door.tls_address(), door.certificates().cloned());
-        let metrics_address = door.metrics_address();
+        let (addresses, certificates) = (door.addresses(), door.certificates().cloned());
         door.lead_to(app.clone());
         // The writer outlives the listener by the order in which `stop` waits for them.
         let stop_writer = CancellationToken::new();
@@ -141,12 +142,12 @@ impl TestApp {
             eraser,
             pruner,
             last_uses,
-            address,
-            metrics_address,
+            address: addresses.rest,
+            metrics_address: addresses.metrics,
+            addresses,
             clock,
             config,
             certificates,
-            tls_address,
             courier,
             sweeper,
             client: reqwest::Client::builder().user_agent("tests/1.0").build().expect("a client"),
@@ -159,7 +160,7 @@ impl TestApp {
 
     /// Where a server that has a certificate listens with TLS.
     pub fn tls_address(&self) -> SocketAddr {
-        self.tls_address.expect("it has a certificate")
+        self.addresses.rest_tls.expect("it has a certificate")
     }
 
     pub fn call(&self, method: Method, path: &str) -> Call {

@@ -9,6 +9,7 @@ pub mod listener;
 pub mod mailbox;
 pub mod people;
 pub mod program;
+pub mod qb2;
 pub mod seed;
 pub mod tls;
 pub mod token;

@@ -44,7 +44,8 @@ pub fn transactions_of_ours(source: &Source) -> Vec<String> {
 
 /// `axum` and `tower_http` belong to doors, to what doors share, and to the listener; `app.rs` may derive `FromRef`.
 pub fn axum_in_doors(source: &Source) -> Vec<String> {
-    let is_allowed = source.is_room_door() || source.path.starts_with("http/") || source.path.starts_with("server/");
+    let plumbing = ["http/", "grpc/", "server/"];
+    let is_allowed = source.is_room_door() || plumbing.iter().any(|folder| source.path.starts_with(folder));
     let mut broken = none_of(source, &["axum::", "axum::{", "tower_http"], is_allowed);
     if source.path == "app.rs" {
         broken.retain(|line| line != "use axum::extract::FromRef;");

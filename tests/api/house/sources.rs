@@ -68,7 +68,8 @@ impl Source {
 
     /// Whether this is a door, or what all doors share.
     pub fn is_door(&self) -> bool {
-        self.is_room_door() || self.path.starts_with("cli/") || self.path.starts_with("http/")
+        let shared = ["cli/", "http/", "grpc/"];
+        self.is_room_door() || shared.iter().any(|folder| self.path.starts_with(folder))
     }
 
     /// The lines with one of these words: not a part of a longer name.

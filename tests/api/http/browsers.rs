@@ -106,7 +106,7 @@ async fn a_server_that_is_still_starting_answers_browsers_like_one_that_runs() {
     let app = TestApp::start_with(with_console).await;
     let stop = Stop::new(&app.config.server);
     let door = Door::open(&app.config, app.clock.clone(), stop.clone()).await.expect("a free port");
-    let url = format!("http://{}", door.address());
+    let url = format!("http://{}", door.addresses().rest);
     for (path, status) in [("/health/live", 200), ("/users/me", 503)] {
         let call = Call(reqwest::Client::new().get(format!("{url}{path}")).header("origin", CONSOLE));
         let answer = call.await.expect(status);

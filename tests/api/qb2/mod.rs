@@ -1,0 +1,6 @@
+//! The Qb2 service: the life of accounts over gRPC.
+
+mod life;
+mod rights;
+mod session;
+mod statuses;
