@@ -1,7 +1,8 @@
 //! The only place that asks the operating system for chance: ids, secrets, tokens, passwords.
 //!
-//! Two exceptions live where they must: signing keys are generated inside the crypto library (`signing_keys`), which
-//! takes no foreign randomness, and so are the nonces of [`crate::sealing`].
+//! The exceptions live where they must: signing keys (`signing_keys`) and those of certificates for trials
+//! (`cli/admin/certs.rs`) are generated inside the crypto library, which takes no foreign randomness, and so are the nonces of
+//! [`crate::sealing`].
 
 use std::sync::{Arc, Mutex};
 

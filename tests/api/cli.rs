@@ -1,6 +1,7 @@
 //! The command line as an operator types it: what is printed where, and what the exit code says.
 
 mod admin;
+mod certs;
 mod configuration;
 mod doubts;
 mod events;
@@ -46,6 +47,7 @@ async fn every_command_has_a_help_with_the_global_options() {
         &["admin", "user", "set-level", "--help"],
         &["admin", "mail", "list", "--help"],
         &["admin", "backup", "--help"],
+        &["admin", "certs", "create", "--help"],
         &["admin", "restore", "--help"],
         &["admin", "events", "prune", "--help"],
         &["admin", "mail", "retry", "--help"],

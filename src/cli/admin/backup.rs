@@ -160,7 +160,8 @@ fn folder(file: &Path) -> anyhow::Result<PathBuf> {
     Ok(file.parent().context("a file is in a folder")?.to_path_buf())
 }
 
-fn put_in_place(draft: NamedTempFile, file: &Path, force: bool) -> anyhow::Result<()> {
+/// Gives a file that is whole its name; another one of that name stays, unless `force` says otherwise.
+pub fn put_in_place(draft: NamedTempFile, file: &Path, force: bool) -> anyhow::Result<()> {
     let placed = if force { draft.persist(file) } else { draft.persist_noclobber(file) };
     match placed {
         Ok(_) => Ok(()),

@@ -1,6 +1,7 @@
 //! `bloq-accounts admin …`: what an operator does, through the same services as every other door.
 
 mod backup;
+mod certs;
 mod events;
 mod mail;
 mod token;
@@ -36,6 +37,9 @@ pub enum Admin {
     /// Look after events: drop what is older than they are kept
     #[command(subcommand)]
     Events(events::Command),
+    /// Make certificates for trials
+    #[command(subcommand)]
+    Certs(certs::Command),
     /// Write the private database into a file; the server may run meanwhile
     Backup(backup::Backup),
     /// Make the private database of an empty data folder from a backup
@@ -45,7 +49,7 @@ pub enum Admin {
 impl Admin {
     /// Whether an installation may begin with it. All others look after a database that is there.
     fn may_begin(&self) -> bool {
-        matches!(self, Self::User(user::Command::Create(_)) | Self::Restore(_))
+        matches!(self, Self::User(user::Command::Create(_)) | Self::Certs(_) | Self::Restore(_))
     }
 }
 
@@ -59,6 +63,7 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
         Admin::Token(command) => with_app(config, async |app| token::run(&app.tokens, command).await).await,
         Admin::Mail(command) => with_app(config, async |app| mail::run(&app.mail, command).await).await,
         Admin::Events(command) => events::run(config, command).await,
+        Admin::Certs(command) => certs::run(config, command),
         Admin::Backup(command) => backup::backup(config, command).await,
         Admin::Restore(command) => backup::restore(config, command).await,
     }?;

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// The name on every certificate.
@@ -75,19 +76,30 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
         protocols: &[&str],
     ) -> std::io::Result<Line> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.der().clone()).expect("a root");
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(versions)
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let stream = TcpStream::connect(address).await?;
-        let name = NAME.try_into().expect("a name");
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        Ok(Line(BufStream::new(stream)))
+        connect(address, NAME, self.root.der().clone(), versions, protocols).await
     }
+}
+
+/// Connects to a server under a name, as one that trusts this authority and nobody else.
+pub async fn connect(
+    address: SocketAddr,
+    name: &'static str,
+    root: CertificateDer<'static>,
+    versions: &[&'static SupportedProtocolVersion],
+    protocols: &[&str],
+) -> std::io::Result<Line> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root).expect("a root");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let stream = TcpStream::connect(address).await?;
+    let name = name.try_into().expect("a name");
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    Ok(Line(BufStream::new(stream)))
 }
 
 /// An open connection.
