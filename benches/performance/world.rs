@@ -90,6 +90,7 @@ impl World {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("BLOQ_ACCOUNTS_DATA_DIR", data_dir)
             .env("BLOQ_ACCOUNTS_SERVER__LISTEN", "127.0.0.1:0")
+            .env("BLOQ_ACCOUNTS_GRPC__LISTEN", "127.0.0.1:0")
             .env("BLOQ_ACCOUNTS_SERVER__MASTER_KEY", MASTER_KEY)
             .env("BLOQ_ACCOUNTS_RATE_LIMIT__ENABLED", "false")
             .kill_on_drop(true);

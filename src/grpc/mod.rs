@@ -27,6 +27,7 @@ use axum::routing::any_service;
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
+use tonic_reflection::server::Builder;
 use tower::{Service, ServiceBuilder};
 use tracing::Instrument;
 
@@ -75,8 +76,17 @@ pub fn starting() -> Router {
 /// What everybody may ask, and what is not recorded: whether the server is well, and what can be called.
 fn public(app: Option<App>, stop: CancellationToken) -> Router {
     let health = Doctor::service(app.map(|app| app.pulse.clone()), stop);
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection = || {
+        let all = [
+            DESCRIPTORS,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        // Each version would tell of itself only.
+        let builder = Builder::configure().include_reflection_service(false);
+        all.into_iter().fold(builder, Builder::register_encoded_file_descriptor_set)
+    };
     let built = "our own descriptors are good";
     let router = Router::new().route_service(&path(&health), health);
     let (v1, v1alpha) = (reflection().build_v1().expect(built), reflection().build_v1alpha().expect(built));

@@ -4,6 +4,7 @@ mod backup;
 mod crash;
 mod log;
 mod outage;
+mod qb2;
 mod replicas;
 mod secrets;
 mod smtp;

@@ -63,7 +63,8 @@ impl Place {
         self.folder.path().join("data")
     }
 
-    /// The binary with these arguments and this data folder, and with nothing in its environment that would change it.
+    /// The binary with these arguments and this data folder, and with nothing in its environment that would change it, but that
+    /// servers have free ports for gRPC: many run at once.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bloq-accounts"));
         command
@@ -75,6 +76,11 @@ impl Place {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if arguments.contains(&"serve") {
+            command
+                .env("BLOQ_ACCOUNTS_GRPC__LISTEN", "127.0.0.1:0")
+                .env("BLOQ_ACCOUNTS_GRPC__TLS_LISTEN", "127.0.0.1:0");
+        }
         command
     }
 

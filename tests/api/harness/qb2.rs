@@ -60,6 +60,11 @@ impl Qb2 {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// The connection itself.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// The same connection without a token.
     pub fn bare(&self) -> Self {
         Self { token: None, ..self.clone() }
