@@ -169,6 +169,7 @@ impl ExportView {
                 Purpose::EmailVerification => "emailVerification",
                 Purpose::PasswordReset => "passwordReset",
                 Purpose::EmailChange => "emailChange",
+                Purpose::Invitation => "invitation",
             },
             created_at: token.created_at.into(),
             expires_at: token.expires_at.into(),

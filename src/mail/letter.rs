@@ -48,6 +48,17 @@ pub enum Letter {
         /// Until when the token works.
         expires_at: String,
     },
+    /// Invites the reader to choose the first password of an account that an administrator made.
+    Invitation {
+        /// `user-<uuid>`
+        user_id: String,
+        /// The one-time token, in the clear.
+        token: String,
+        /// When.
+        invited_at: String,
+        /// Until when the token works.
+        expires_at: String,
+    },
     /// Asks the reader of a new address to prove it.
     EmailChange {
         /// `user-<uuid>`
@@ -143,8 +154,11 @@ impl Letter {
     /// The template that asks for the proof of another address.
     pub const EMAIL_CHANGE: &str = "email_change";
 
+    /// The template that invites somebody.
+    pub const INVITATION: &str = "invitation";
+
     /// The templates whose mails hand out a token: all others only tell.
-    pub const WITH_TOKENS: [&str; 3] = [Self::VERIFICATION, Self::PASSWORD_RESET, Self::EMAIL_CHANGE];
+    pub const WITH_TOKENS: [&str; 4] = [Self::VERIFICATION, Self::PASSWORD_RESET, Self::EMAIL_CHANGE, Self::INVITATION];
 
     /// The name of the template, as the outbox stores it.
     pub fn template(&self) -> &'static str {
@@ -160,6 +174,7 @@ impl Letter {
             Self::Verification { .. } => (Self::VERIFICATION, "Confirm your e-mail address"),
             Self::AddressTaken { .. } => (Self::ADDRESS_TAKEN, "Somebody tried to use your e-mail address"),
             Self::PasswordReset { .. } => (Self::PASSWORD_RESET, "Choose a new password"),
+            Self::Invitation { .. } => (Self::INVITATION, "An account was made for you"),
             Self::EmailChange { .. } => (Self::EMAIL_CHANGE, "Confirm your new e-mail address"),
             Self::EmailChangeAsked { .. } => ("email_change_asked", "Your e-mail address is about to change"),
             Self::EmailChanged { .. } => ("email_changed", "Your e-mail address was changed"),
@@ -199,6 +214,7 @@ impl Stationery {
             ("verification.txt", include_str!("templates/verification.txt")),
             ("address_taken.txt", include_str!("templates/address_taken.txt")),
             ("password_reset.txt", include_str!("templates/password_reset.txt")),
+            ("invitation.txt", include_str!("templates/invitation.txt")),
             ("email_change.txt", include_str!("templates/email_change.txt")),
             ("email_change_asked.txt", include_str!("templates/email_change_asked.txt")),
             ("email_changed.txt", include_str!("templates/email_changed.txt")),

@@ -126,6 +126,7 @@ impl Notifications {
             Letter::Verification { .. }
             | Letter::AddressTaken { .. }
             | Letter::PasswordReset { .. }
+            | Letter::Invitation { .. }
             | Letter::EmailChange { .. }
             | Letter::EmailChangeAsked { .. }
             | Letter::AccountDeleted { .. } => true,

@@ -1,4 +1,4 @@
-//! One-time tokens that travel by mail: the proof of an e-mail, a new password, another e-mail.
+//! One-time tokens that travel by mail: the proof of an e-mail, a new password, another e-mail, an invitation.
 //!
 //! Routes: `PUT /users/{userId}/token/{token}`, `POST /users/{userId}/token`. Table: `one_time_tokens`.
 //! The room makes tokens and consumes them, each once. What a token changes about a user is a rule of `users`, and so are
@@ -22,6 +22,8 @@ pub enum Purpose {
     PasswordReset,
     /// Proves that its bearer reads the mail of the address that the token carries.
     EmailChange,
+    /// Stands for the first password, once, and proves that its bearer reads the mail of the user's address.
+    Invitation,
 }
 
 impl Purpose {
@@ -30,6 +32,7 @@ impl Purpose {
         match self {
             Self::EmailVerification | Self::EmailChange => TimeDelta::hours(48),
             Self::PasswordReset => TimeDelta::hours(1),
+            Self::Invitation => TimeDelta::days(7),
         }
     }
 }

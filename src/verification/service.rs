@@ -24,6 +24,8 @@ pub struct Verification {
 pub struct Claim {
     /// The user it was made for.
     pub user: UserId,
+    /// What it is good for.
+    pub purpose: Purpose,
     /// Whether it has done its work before.
     pub is_used: bool,
     /// The address it proves, where that is not the user's yet.
@@ -108,14 +110,15 @@ impl Verification {
         Ok(Issued { token, expires_at })
     }
 
-    /// Whose token this is, if it was used or still can be.
+    /// Whose token this is, if it was made for one of these purposes, and was used or still can be.
     pub async fn find(
         &self,
         connection: &mut PgConnection,
         token: &PlainSecret,
-        purpose: Purpose,
+        purposes: &[Purpose],
     ) -> Result<Option<Claim>> {
-        Ok(store::find(connection, &token.hash(), purpose, self.clock.now()).await?)
+        let claim = store::find(connection, &token.hash(), self.clock.now()).await?;
+        Ok(claim.filter(|claim| purposes.contains(&claim.purpose)))
     }
 
     /// Uses the token up, and withdraws the user's other ones for this purpose. `false` when it was too late.

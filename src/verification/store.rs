@@ -36,22 +36,21 @@ pub async fn insert(
 pub async fn find(
     connection: &mut PgConnection,
     token: &HashedSecret,
-    purpose: Purpose,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Claim>> {
     let row = sqlx::query!(
-        r#"select user_id as "user: UserId", used_at is not null as "is_used!", email, email_canonical
+        r#"select user_id as "user: UserId", purpose as "purpose: Purpose", used_at is not null as "is_used!", email,
+                  email_canonical
            from one_time_tokens
-           where token_hash = $1 and purpose = $2 and (used_at is not null or expires_at > $3)"#,
+           where token_hash = $1 and (used_at is not null or expires_at > $2)"#,
         token.as_bytes(),
-        purpose as Purpose,
         now,
     )
     .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| {
         let new_email = row.email.zip(row.email_canonical).map(|(given, canonical)| NewEmail { given, canonical });
-        Claim { user: row.user, is_used: row.is_used, new_email }
+        Claim { user: row.user, purpose: row.purpose, is_used: row.is_used, new_email }
     }))
 }
 

@@ -100,7 +100,7 @@ impl Users {
         let refused = || Error::from(Code::InvalidToken);
         let purpose = Purpose::EmailChange;
         let mut tx = self.pool.begin().await?;
-        let (user, claim) = self.find_claimant(&mut tx, login, token, purpose, draft).await?;
+        let (user, claim) = self.find_claimant(&mut tx, login, token, &[purpose], draft).await?;
         let new = claim.and_then(|claim| claim.new_email).ok_or_else(refused)?;
 
         store::lock_email(&mut tx, &new.canonical).await?;
@@ -125,8 +125,9 @@ impl Users {
         db::on_constraint(updated, &[("users_email_key", Code::InvalidToken)])?;
         self.bury_other_claimants(&mut tx, user.id, &new.canonical).await?;
         // What was mailed to the old address opens nothing any more.
-        self.verification.withdraw(&mut tx, user.id, Purpose::PasswordReset).await?;
-        self.verification.withdraw(&mut tx, user.id, Purpose::EmailVerification).await?;
+        for purpose in [Purpose::PasswordReset, Purpose::Invitation, Purpose::EmailVerification] {
+            self.verification.withdraw(&mut tx, user.id, purpose).await?;
+        }
         let letter = Letter::EmailChanged { at: minute(now), from: origin.from(), new_email: new.given };
         self.notify(&mut tx, &before, &letter).await?;
         let user = store::find(&mut tx, user.id).await?.ok_or_else(refused)?;

@@ -3,8 +3,8 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Users;
 use super::sign_up::ACTIVATION_LIFETIME;
+use super::{Users, refuse_taken_name};
 use crate::clock::minute;
 use crate::db::{self, Tx};
 use crate::error::{Code, Error, Problem, Result};
@@ -251,13 +251,5 @@ impl Users {
             return Err(Code::LastAdmin.into());
         }
         Ok(())
-    }
-}
-
-/// Asked before the constraint is: a violated one would be written to the log of Postgres, name and all.
-async fn refuse_taken_name(tx: &mut PgConnection, id: UserId, name: &str) -> Result<()> {
-    match store::find_by_login_name(tx, name).await? {
-        Some(other) if other.id != id => Err(Code::NameTaken.into()),
-        _ => Ok(()),
     }
 }

@@ -123,10 +123,10 @@ impl Users {
         connection: &mut PgConnection,
         login: &Login,
         token: &PlainSecret,
-        purpose: Purpose,
+        purposes: &[Purpose],
         draft: &Draft,
     ) -> Result<(User, Option<Claim>)> {
-        let claim = self.verification.find(connection, token, purpose).await?;
+        let claim = self.verification.find(connection, token, purposes).await?;
         let user = match &claim {
             Some(claim) => store::find(connection, claim.user).await?,
             None => self.find_by_login(connection, login).await?,
@@ -148,6 +148,23 @@ impl Users {
 
 fn weak(field: &str, reason: String) -> Error {
     Error::invalid(Code::WeakPassword, Problem::new(field, reason))
+}
+
+/// Refuses an e-mail that another user holds. Asked before the constraint is: a violated one would be written to the log of
+/// Postgres, address and all.
+async fn refuse_taken_email(connection: &mut PgConnection, id: UserId, canonical: &str) -> Result<()> {
+    match store::find_holder(connection, canonical).await? {
+        Some(holder) if holder.id != id => Err(Code::EmailTaken.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The same of a login name.
+async fn refuse_taken_name(connection: &mut PgConnection, id: UserId, name: &str) -> Result<()> {
+    match store::find_by_login_name(connection, name).await? {
+        Some(other) if other.id != id => Err(Code::NameTaken.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether `login`, from the path of a request, means this user.

@@ -244,9 +244,9 @@ impl Users {
     }
 
     /// Voids what older mails could do. A new password ends what a thief began with the old one: another password, and
-    /// another e-mail, which would be the way to another password.
+    /// another e-mail, which would be the way to another password. It also ends an invitation to choose the first one.
     pub(super) async fn void_mails(&self, tx: &mut PgConnection, user: UserId) -> Result<()> {
-        for purpose in [Purpose::PasswordReset, Purpose::EmailChange] {
+        for purpose in [Purpose::PasswordReset, Purpose::EmailChange, Purpose::Invitation] {
             self.verification.withdraw(tx, user, purpose).await?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::Users;
+use super::{Users, refuse_taken_email};
 use crate::clock::minute;
 use crate::db;
 use crate::error::{Code, Error, Result};
@@ -24,7 +24,7 @@ impl Users {
     async fn redeem_proof(&self, login: &Login, token: &PlainSecret, draft: &Draft) -> Result<User> {
         let refused = || Error::from(Code::InvalidToken);
         let mut tx = self.pool.begin().await?;
-        let (user, claim) = self.find_claimant(&mut tx, login, token, Purpose::EmailVerification, draft).await?;
+        let (user, claim) = self.find_claimant(&mut tx, login, token, &[Purpose::EmailVerification], draft).await?;
         let claim = claim.filter(|_| !user.is_dead(self.clock.now())).ok_or_else(refused)?;
         if claim.is_used {
             return Ok(user);
@@ -36,7 +36,7 @@ impl Users {
         store::find_for_update(&mut tx, user.id).await?.ok_or_else(refused)?;
         if !self.verification.consume(&mut tx, token, user.id, Purpose::EmailVerification).await? {
             // Somebody was faster: with this very token, or by proving the same address for another sign-up.
-            let claim = self.verification.find(&mut tx, token, Purpose::EmailVerification).await?;
+            let claim = self.verification.find(&mut tx, token, &[Purpose::EmailVerification]).await?;
             return match claim {
                 Some(_) => store::find(&mut tx, user.id).await?.ok_or_else(refused),
                 None => Err(refused()),
@@ -66,11 +66,8 @@ impl Users {
         Ok(user)
     }
 
-    async fn prove(&self, tx: &mut PgConnection, id: UserId, canonical: &str) -> Result<()> {
-        // Asked first, because a violated constraint would be written to the log of Postgres, address and all.
-        if store::find_holder(tx, canonical).await?.is_some_and(|holder| holder.id != id) {
-            return Err(Code::EmailTaken.into());
-        }
+    pub(super) async fn prove(&self, tx: &mut PgConnection, id: UserId, canonical: &str) -> Result<()> {
+        refuse_taken_email(tx, id, canonical).await?;
         let proved = store::mark_email_verified(tx, id, self.clock.now()).await;
         db::on_constraint(proved, &[("users_email_key", Code::EmailTaken)])?;
         self.bury_other_claimants(tx, id, canonical).await

@@ -1,4 +1,4 @@
-//! A new password for somebody who forgot the old one, by a token that travels by mail.
+//! A new password by a token that travels by mail: for somebody who forgot the old one, or was invited to choose the first.
 
 use super::{Users, weak};
 use crate::clock::minute;
@@ -50,8 +50,8 @@ impl Users {
         Ok(())
     }
 
-    /// Sets a new password by the token of a mail. Every account token dies, and the owner is told. It lifts neither a
-    /// block nor a Reset (decisions.md section 2).
+    /// Sets a new password by the token of a mail, which may be an invitation: that also proves the e-mail. Every account token
+    /// dies, and the owner is told. It lifts neither a block nor a Reset (decisions.md section 2).
     ///
     /// # Errors
     /// `InvalidToken` for a token that is unknown, used or over, `UserBlocked`, `WeakPassword`, which leaves the token as
@@ -65,16 +65,14 @@ impl Users {
         draft: &Draft,
     ) -> Result<User> {
         let refused = || Error::from(Code::InvalidToken);
-        let purpose = Purpose::PasswordReset;
+        let purposes = [Purpose::PasswordReset, Purpose::Invitation];
         // A named user is read and an unknown one is not.
         let (user, claim) = evenly(async {
             let mut connection = self.pool.acquire().await?;
-            self.find_claimant(&mut connection, login, token, purpose, draft).await
+            self.find_claimant(&mut connection, login, token, &purposes, draft).await
         })
         .await?;
-        if claim.is_none_or(|claim| claim.is_used) {
-            return Err(refused());
-        }
+        let purpose = claim.filter(|claim| !claim.is_used).ok_or_else(refused)?.purpose;
         may_redeem(&user)?;
         self.judge_about(&user, new)?;
         if self.hasher.verify(new, Some(&user.password_hash)).await? {
@@ -83,6 +81,11 @@ impl Users {
         let hash = self.hasher.hash(new).await?;
 
         let mut tx = self.pool.begin().await?;
+        // An address that may be proved, before its user, as whoever proves one does it.
+        let unproved = user.email_canonical.filter(|_| purpose == Purpose::Invitation);
+        if let Some(canonical) = &unproved {
+            store::lock_email(&mut tx, canonical).await?;
+        }
         let user = store::find_for_update(&mut tx, user.id).await?.ok_or_else(refused)?;
         may_redeem(&user)?;
         if !self.verification.consume(&mut tx, token, user.id, purpose).await? {
@@ -92,6 +95,9 @@ impl Users {
         let now = self.clock.now();
         let version = store::update_password(&mut tx, user.id, user.token_version, &hash, now).await?;
         self.tokens.revoke_others(&mut tx, user.id, None, version.ok_or_else(refused)?).await?;
+        if let Some(canonical) = unproved.filter(|_| !user.is_email_proved()) {
+            self.prove(&mut tx, user.id, &canonical).await?;
+        }
         // Who reads the owner's mail is no stranger: this is the way in while strangers guess at the account.
         self.log_ins.note(&mut tx, user.id, origin).await?;
         let letter = Letter::PasswordChanged { at: minute(now), from: origin.from(), is_reset: true };

@@ -1,12 +1,14 @@
 //! How somebody comes to be a user: by signing up, or by an administrator.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 
-use super::{Users, weak};
+use super::{Users, refuse_taken_email, refuse_taken_name, weak};
 use crate::clock::minute;
 use crate::db;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::mail::Letter;
 use crate::origin::Origin;
@@ -14,12 +16,19 @@ use crate::pace::evenly;
 use crate::users::password::Password;
 use crate::users::{AccessLevel, BillingAddress, DisplayName, EmailAddress, EntityType, LoginName, User, UserId};
 use crate::users::{email, store};
+use crate::verification::Purpose;
 
 /// Characters of an activation password.
 const ACTIVATION_PASSWORD_LENGTH: usize = 16;
 
 /// Life of an activation password.
 pub(super) const ACTIVATION_LIFETIME: TimeDelta = TimeDelta::days(7);
+
+/// Characters of a password that nobody reads.
+const UNREAD_LENGTH: usize = 32;
+
+/// After how long an address that got enough invitations may be tried again: the shorter period of the caps of mails.
+const ENOUGH_INVITATIONS: Duration = Duration::from_hours(1);
 
 /// What a person gives to sign up.
 pub struct SignUp {
@@ -102,47 +111,82 @@ impl Users {
     }
 
     /// Makes a user for an administrator; answers the activation password when none was given.
+    ///
+    /// # Errors
+    /// `EmailTaken`, `NameTaken`, `WeakPassword`.
     pub async fn create(&self, new: NewUser) -> Result<(User, Option<Password>)> {
-        let (email, name) = match new.name {
-            NewName::Email(email) => (Some(email), None),
-            NewName::Name(name) => (None, Some(name)),
-        };
-        let now = self.clock.now();
-        let (password, activation) = match new.password {
-            Some(password) => {
-                let known = email.as_ref().map(EmailAddress::local_part);
-                self.rule
-                    .judge(&password, known.into_iter().chain(name.as_ref().map(LoginName::as_str)))
-                    .map_err(|reason| weak("password", reason))?;
-                (password, None)
-            }
+        let (password, activation) = match &new.password {
+            Some(password) => (password.clone(), None),
             None => {
                 let password = self.activation_password();
                 (password.clone(), Some(password))
             }
         };
-        let password_hash = self.hasher.hash(&password).await?;
+        let now = self.clock.now();
         let user = User {
-            email: email.as_ref().map(|email| email.given().to_owned()),
-            email_canonical: email.as_ref().map(|email| email.canonical().to_owned()),
-            email_held: email.is_some(),
-            login_name: name.map(|name| name.as_str().to_owned()),
             activation_expires_at: activation.is_some().then(|| now + ACTIVATION_LIFETIME),
             activated_at: activation.is_none().then_some(now),
-            access_level: new.level,
-            read_only: new.read_only,
-            ..User::new(UserId(self.random.uuid_v4()), password_hash, now)
+            ..self.outline(new, &password).await?
         };
         let mut tx = self.pool.begin().await?;
-        let inserted = store::insert(&mut tx, &user).await;
-        db::on_constraint(
-            inserted,
-            &[("users_email_key", Code::EmailTaken), ("users_login_name_key", Code::NameTaken)],
-        )?;
+        insert(&mut tx, &user).await?;
         self.ask_for_proof(&mut tx, &user).await?;
         tx.commit().await?;
         self.mail.wake();
         Ok((user, activation))
+    }
+
+    /// Makes a user for an administrator who has nothing to hand over: whoever reads the mail of the address gets an invitation
+    /// to choose the first password. A user with a name only, or with a password, is made as [`Users::create`] does it.
+    ///
+    /// # Errors
+    /// Those of [`Users::create`], and `TooManyRequests` when the address got enough invitations.
+    pub async fn invite(&self, new: NewUser) -> Result<(User, Option<Password>)> {
+        let (NewName::Email(email), None) = (&new.name, &new.password) else { return self.create(new).await };
+        let mailbox = email::mailbox(email.given(), email.canonical());
+        // Nobody knows it: the mail stands for the first password.
+        let password = Password::from(self.random.readable_password(UNREAD_LENGTH));
+        let user = User { activated_at: None, ..self.outline(new, &password).await? };
+        let mut tx = self.pool.begin().await?;
+        insert(&mut tx, &user).await?;
+        let issued = self.verification.issue(&mut tx, user.id, Purpose::Invitation, None).await?;
+        let letter = Letter::Invitation {
+            user_id: user.id.to_string(),
+            token: issued.token.expose().to_owned(),
+            invited_at: minute(user.created_at),
+            expires_at: minute(issued.expires_at),
+        };
+        if !self.mail.queue(&mut tx, Some(user.id), &mailbox, &letter).await? {
+            // Without its mail nobody could ever use the account.
+            return Err(Error::Busy { code: Code::TooManyRequests, retry_after: ENOUGH_INVITATIONS });
+        }
+        tx.commit().await?;
+        self.mail.wake();
+        Ok((user, None))
+    }
+
+    /// The user that an administrator wants, not yet stored.
+    async fn outline(&self, new: NewUser, password: &Password) -> Result<User> {
+        let (email, name) = match new.name {
+            NewName::Email(email) => (Some(email), None),
+            NewName::Name(name) => (None, Some(name)),
+        };
+        if new.password.is_some() {
+            let known = email.as_ref().map(EmailAddress::local_part);
+            self.rule
+                .judge(password, known.into_iter().chain(name.as_ref().map(LoginName::as_str)))
+                .map_err(|reason| weak("password", reason))?;
+        }
+        let password_hash = self.hasher.hash(password).await?;
+        Ok(User {
+            email: email.as_ref().map(|email| email.given().to_owned()),
+            email_canonical: email.as_ref().map(|email| email.canonical().to_owned()),
+            email_held: email.is_some(),
+            login_name: name.map(|name| name.as_str().to_owned()),
+            access_level: new.level,
+            read_only: new.read_only,
+            ..User::new(UserId(self.random.uuid_v4()), password_hash, self.clock.now())
+        })
     }
 
     /// A password that opens nothing but the way to a real one, for [`ACTIVATION_LIFETIME`].
@@ -157,4 +201,16 @@ impl Users {
         let (Some(given), Some(canonical)) = (&owner.email, &owner.email_canonical) else { return Ok(()) };
         self.mail.queue(tx, Some(owner.id), &email::mailbox(given, canonical), &letter).await.map(drop)
     }
+}
+
+/// Stores a user made by an administrator, unless the name is somebody else's.
+async fn insert(tx: &mut PgConnection, user: &User) -> Result<()> {
+    if let Some(canonical) = &user.email_canonical {
+        refuse_taken_email(tx, user.id, canonical).await?;
+    }
+    if let Some(name) = &user.login_name {
+        refuse_taken_name(tx, user.id, name).await?;
+    }
+    let inserted = store::insert(tx, user).await;
+    db::on_constraint(inserted, &[("users_email_key", Code::EmailTaken), ("users_login_name_key", Code::NameTaken)])
 }

@@ -5,6 +5,7 @@ mod address;
 mod change_profile;
 mod deletion;
 mod email_change;
+mod invitations;
 mod new_password;
 mod notices;
 mod password;
