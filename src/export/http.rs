@@ -55,14 +55,10 @@ struct ExportView {
 struct AccountView {
     #[schema(example = "ada")]
     login_name: Option<String>,
-    /// `authorized` or `admin`
-    #[schema(example = "authorized")]
-    access_level: &'static str,
+    access_level: AccessLevel,
     #[schema(example = false)]
     read_only: bool,
-    /// `admin` or `failures`
-    #[schema(example = "failures")]
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<BlockCause>,
     #[schema(example = 0)]
     failed_login_attempts: i32,
     activated_at: Option<Timestamp>,
@@ -79,7 +75,7 @@ struct ApplicationKeyView {
     purpose: String,
     /// `authorized` or `admin`; the account's own level bounds it.
     #[schema(example = "authorized")]
-    access_level: &'static str,
+    access_level: AccessLevel,
     #[schema(example = false)]
     read_only: bool,
     /// Whether it may be the password of HTTP Basic.
@@ -146,12 +142,9 @@ impl ExportView {
         let user = &holdings.user;
         let account = AccountView {
             login_name: user.login_name.clone(),
-            access_level: word(user.access_level),
+            access_level: user.access_level,
             read_only: user.read_only,
-            blocked_by: user.block_cause.map(|cause| match cause {
-                BlockCause::Admin => "admin",
-                BlockCause::Failures => "failures",
-            }),
+            blocked_by: user.block_cause,
             failed_login_attempts: user.failed_login_attempts,
             activated_at: user.activated_at.map(Timestamp::from),
             activation_expires_at: user.activation_expires_at.map(Timestamp::from),
@@ -159,7 +152,7 @@ impl ExportView {
         let application_keys = holdings.application_keys.into_iter().map(|key| ApplicationKeyView {
             id: key.id,
             purpose: key.purpose,
-            access_level: word(key.level),
+            access_level: key.level,
             read_only: key.read_only,
             http: key.http,
             created_at: key.created_at.into(),
@@ -207,13 +200,6 @@ impl ExportView {
             events: Vec::new(),
             profile: (&holdings.user).into(),
         }
-    }
-}
-
-fn word(level: AccessLevel) -> &'static str {
-    match level {
-        AccessLevel::Authorized => "authorized",
-        AccessLevel::Admin => "admin",
     }
 }
 

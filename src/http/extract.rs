@@ -36,6 +36,31 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+/// A [`Caller`] who is an administrator, maybe one who may only read. Rights are those of the user's row, on every request.
+pub struct Admin(pub auth::Caller);
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let Caller(caller) = Caller::from_request_parts(parts, app).await?;
+        if caller.user.is_admin() { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
+    }
+}
+
+/// An [`Admin`] who may also change things.
+pub struct FullAdmin(pub auth::Caller);
+
+impl FromRequestParts<App> for FullAdmin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let Admin(caller) = Admin::from_request_parts(parts, app).await?;
+        caller.user.may_change()?;
+        Ok(Self(caller))
+    }
+}
+
 /// Name and password of `Authorization: Basic` (RFC 7617): UTF-8, split at the first colon.
 pub struct BasicCredentials {
     /// Who is named.

@@ -64,6 +64,28 @@ impl Fields {
         }
     }
 
+    /// The same of a member that is a whole number, read by `parse`.
+    pub fn change_number<T>(&mut self, name: &str, parse: impl FnOnce(i64) -> Result<T, String>) -> Change<T> {
+        let parsed = match self.values.remove(name) {
+            None => return Change::Keep,
+            Some(Value::Null) => return Change::Remove,
+            Some(value) => value.as_i64().ok_or_else(|| "must be a whole number".to_owned()).and_then(parse),
+        };
+        parsed.map_err(|message| self.note(name, Err(message))).map_or(Change::Keep, Change::Set)
+    }
+
+    /// What the patch sets a member to that is always there.
+    pub fn staying<T>(&mut self, name: &str, change: Change<T>) -> Option<T> {
+        match change {
+            Change::Keep => None,
+            Change::Set(value) => Some(value),
+            Change::Remove => {
+                self.note(name, Err("cannot be removed".into()));
+                None
+            }
+        }
+    }
+
     /// The same of a member that is an object, whose own members `parse` reads; see [`Fields::object`].
     pub fn change_object<T>(&mut self, name: &str, parse: impl FnOnce(&mut Self) -> T) -> Change<T> {
         match self.values.get(name) {
@@ -74,6 +96,11 @@ impl Fields {
             }
             Some(_) => self.object(name, parse).map_or(Change::Keep, Change::Set),
         }
+    }
+
+    /// Whether there is such a member that nobody has asked for yet, and it is not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.is_null())
     }
 
     /// A password that must be there; what makes a good one is not asked here.

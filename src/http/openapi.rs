@@ -19,6 +19,7 @@ use super::error::ErrorBody;
     components(schemas(ErrorBody)),
     tags(
         (name = "Users", description = "Sign-up, verification, profile, password"),
+        (name = "Administration", description = "What administrators do to users"),
         (name = "Authentication", description = "Account tokens and client tokens"),
         (name = "Client keys", description = "Credentials for programs"),
         (name = "Events", description = "What happened"),

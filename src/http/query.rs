@@ -1,4 +1,10 @@
-//! A query string taken apart parameter by parameter, so that a refusal lists every bad one at once.
+//! A query string taken apart parameter by parameter, so that a refusal lists every bad one at once; and put together again,
+//! for the neighbours of a page.
+
+use std::fmt::Display;
+
+use axum::http::header::LINK;
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::error::{Error, Problem, Result};
 
@@ -35,4 +41,22 @@ impl Query {
         }
         if self.problems.is_empty() { Ok(self.all) } else { Err(Error::invalid_fields(self.problems)) }
     }
+}
+
+/// `Link` (RFC 8288) to the neighbours of a page: the same query with another cursor. Where it has two, the way leads from
+/// `after` to `before`, which stays.
+pub fn links<T: Display>(path: &str, query: &[(String, String)], older: Option<T>, newer: Option<T>) -> HeaderMap {
+    let has = |cursor: &str| query.iter().any(|(name, _)| name == cursor);
+    let is_stretch = has("after") && has("before");
+    let link = |relation: &str, cursor: &str, place: T| {
+        let rest = query.iter().filter(|(name, _)| name != "after" && (name != "before" || is_stretch));
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        pairs.extend_pairs(rest).append_pair(cursor, &place.to_string());
+        format!("<{path}?{}>; rel=\"{relation}\"", pairs.finish())
+    };
+    let older = older.map(|place| link("prev", "before", place));
+    let newer = newer.map(|place| link("next", "after", place));
+    let links: Vec<String> = older.into_iter().chain(newer).collect();
+    let value = HeaderValue::try_from(links.join(", ")).ok().filter(|value| !value.is_empty());
+    value.into_iter().map(|value| (LINK, value)).collect()
 }

@@ -23,6 +23,8 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/auth/token", Action::TokenGrant),
     (Method::PUT, "/users/me/password", Action::Confirmation),
     (Method::DELETE, "/users/me", Action::Confirmation),
+    (Method::POST, "/users/invitations", Action::Confirmation),
+    (Method::POST, "/users/{userId}/reset", Action::Confirmation),
     (Method::PUT, "/users/{userId}/token/{token}", Action::Redemption),
     (Method::PUT, "/users/{userId}/email/{token}", Action::Redemption),
 ];

@@ -2,7 +2,8 @@
 //!
 //! Routes: `POST /users`, `GET`, `PATCH` and `DELETE /users/me`, `PUT /users/me/password`, `PUT /users/{userId}/activation`,
 //! `POST /users/password-reset`, `PUT /users/{userId}/password/{token}`, `PUT /users/me/email`,
-//! `PUT /users/{userId}/email/{token}`.
+//! `PUT /users/{userId}/email/{token}`; for administrators `GET /users`, `POST /users/invitations`, `GET`, `PATCH` and `DELETE
+//! /users/{userId}`, `POST /users/{userId}/block` and `/reset`.
 //! Table: `users`. What it refuses: to say whether a user exists, to store a password that a store could print, to
 //! leave the service without an active administrator.
 
@@ -116,6 +117,7 @@ pub struct User {
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
+#[schema(as = UserState)]
 pub enum State {
     /// An e-mail not yet proved, or an activation password in place.
     WaitingForActivation,
@@ -123,6 +125,27 @@ pub enum State {
     Active,
     /// Wins over everything.
     Blocked,
+}
+
+impl State {
+    /// The wire's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::WaitingForActivation => "waiting_for_activation",
+            Self::Active => "active",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    /// Reads the wire's word.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the person who sent it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let all = [Self::WaitingForActivation, Self::Active, Self::Blocked];
+        let found = all.into_iter().find(|state| state.word() == text);
+        found.ok_or_else(|| "must be waiting_for_activation, active or blocked".into())
+    }
 }
 
 impl User {
@@ -259,6 +282,20 @@ pub enum AccessLevel {
     Authorized,
     /// Every account.
     Admin,
+}
+
+impl AccessLevel {
+    /// Reads the wire's word.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the person who sent it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "authorized" => Ok(Self::Authorized),
+            "admin" => Ok(Self::Admin),
+            _ => Err("must be authorized or admin".into()),
+        }
+    }
 }
 
 /// Who or what blocked a user.

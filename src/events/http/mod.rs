@@ -6,8 +6,7 @@ mod reader;
 mod stream;
 
 use axum::extract::{RawQuery, State};
-use axum::http::header::LINK;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -15,14 +14,14 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Event, EventId, Feed, Filter, Order, Page, StatusFilter, Whose};
+use super::{Event, EventId, Feed, Filter, Order, StatusFilter, Whose};
 use crate::app::App;
 use crate::auth;
 use crate::clock::Timestamp;
-use crate::error::{Code, Result};
-use crate::http::extract::Caller;
+use crate::error::Result;
+use crate::http::extract::{Admin, Caller};
 use crate::http::openapi::{Anywhere, BadRequest, NeedsAccount, TooManyRequests};
-use crate::http::query::Query;
+use crate::http::query::{Query, links};
 use crate::users::UserId;
 use form::Form;
 
@@ -215,14 +214,11 @@ async fn list_events(
 )]
 async fn list_all_events(
     State(feed): State<Feed>,
-    Caller(caller): Caller,
+    Admin(caller): Admin,
     reader: Reader,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    if !caller.user.is_admin() {
-        return Err(Code::Forbidden.into());
-    }
     let whose = |query: &mut Query| query.take("user", user).map(Whose::User);
     answer(&feed, &caller, reader, whose, "/events", &headers, query.as_deref()).await
 }
@@ -248,7 +244,7 @@ async fn answer(
         return form.all(feed.walk(whose, &filter, order, feed.place(caller.user.id)?), reader);
     }
     let mut page = feed.list(whose, &filter).await?;
-    let links = links(&page, path, &kept);
+    let links = links(path, &kept, page.older, page.newer);
     if order == Order::NewestFirst {
         page.events.reverse();
     }
@@ -266,24 +262,6 @@ fn filter(query: &mut Query) -> Filter {
         service: query.take("service", service),
         status: query.take("status", status),
     }
-}
-
-/// `Link` to the neighbours of a page: the same query with another cursor. Where it has two, the way leads from `after` to
-/// `before`, which stays.
-fn links(page: &Page, path: &str, query: &[(String, String)]) -> HeaderMap {
-    let has = |cursor: &str| query.iter().any(|(name, _)| name == cursor);
-    let is_stretch = has("after") && has("before");
-    let link = |relation: &str, cursor: &str, id: EventId| {
-        let rest = query.iter().filter(|(name, _)| name != "after" && (name != "before" || is_stretch));
-        let mut pairs = form_urlencoded::Serializer::new(String::new());
-        pairs.extend_pairs(rest).append_pair(cursor, &id.to_string());
-        format!("<{path}?{}>; rel=\"{relation}\"", pairs.finish())
-    };
-    let older = page.older.map(|id| link("prev", "before", id));
-    let newer = page.newer.map(|id| link("next", "after", id));
-    let links: Vec<String> = older.into_iter().chain(newer).collect();
-    let value = HeaderValue::try_from(links.join(", ")).ok().filter(|value| !value.is_empty());
-    value.into_iter().map(|value| (LINK, value)).collect()
 }
 
 fn limit(text: &str) -> Result<u16, String> {

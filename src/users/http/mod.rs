@@ -1,6 +1,7 @@
 //! The door of the room: every route about a user, by what it is about.
 
 mod email;
+mod management;
 mod password;
 mod profile;
 mod sign_up;
@@ -13,10 +14,12 @@ use super::{BillingAddress, EntityType, Notifications, User};
 use crate::app::App;
 use crate::clock::Timestamp;
 
+pub use management::{InvitedView, UserView};
+
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(sign_up::sign_up))
+        .routes(routes!(sign_up::sign_up, management::list_users))
         .routes(routes!(profile::me, profile::change_profile, profile::delete_account))
         .routes(routes!(password::change_password))
         .routes(routes!(password::activate))
@@ -24,6 +27,10 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(password::reset_password))
         .routes(routes!(email::ask_for_email))
         .routes(routes!(email::confirm_email))
+        .routes(routes!(management::invite))
+        .routes(routes!(management::show_user, management::change_user, management::delete_user))
+        .routes(routes!(management::block_user))
+        .routes(routes!(management::reset_user))
 }
 
 /// A user as the wire shows one (bloq-accounts.md 3.6).

@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::ProfileView;
-use crate::change::Change;
 use crate::error::Result;
 use crate::http::error::ErrorBody;
 use crate::http::extract::{Caller, JsonBody, MergePatch};
@@ -103,16 +102,9 @@ pub(super) async fn change_profile(
     Caller(caller): Caller,
     MergePatch(mut body): MergePatch,
 ) -> Result<Json<ProfileView>> {
-    let display_name = match body.change("displayName", DisplayName::parse) {
-        Change::Keep => None,
-        Change::Set(name) => Some(name),
-        Change::Remove => {
-            body.note("displayName", Err("cannot be removed".into()));
-            None
-        }
-    };
+    let display_name = body.change("displayName", DisplayName::parse);
     let change = ProfileChange {
-        display_name,
+        display_name: body.staying("displayName", display_name),
         entity_type: body.change("entityType", EntityType::parse),
         billing_address: body.change_object("billingAddress", billing_address_change),
         notifications: body.change_object("notifications", notifications_change),

@@ -4,8 +4,8 @@ use bloq_accounts::users::AccessLevel;
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use super::pages::{ids, link};
-use crate::harness::{Answer, Person, TestApp};
+use super::pages::ids;
+use crate::harness::{Answer, Person, TestApp, link};
 
 async fn look(app: &TestApp, admin: &Person, query: &str) -> Answer {
     app.get(&format!("/events{query}")).bearer(&admin.token).await

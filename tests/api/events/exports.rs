@@ -4,10 +4,10 @@ use bloq_accounts::users::AccessLevel;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::pages::{ids, link};
+use super::pages::ids;
 use crate::harness::download::{Download, MANY_EVENTS};
 use crate::harness::program::until;
-use crate::harness::{Answer, Person, TestApp};
+use crate::harness::{Answer, Person, TestApp, link};
 
 const PATH: &str = "/users/me/events";
 const NDJSON: &str = "application/x-ndjson";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Answer, Person, TestApp};
+use crate::harness::{Answer, Person, TestApp, link};
 
 pub fn ids(page: &Value) -> Vec<String> {
     let events = page.as_array().expect("a bare array");
@@ -11,13 +11,6 @@ pub fn ids(page: &Value) -> Vec<String> {
 
 async fn list(app: &TestApp, person: &Person, query: &str) -> Answer {
     app.get(&format!("/users/me/events{query}")).bearer(&person.token).await.expect(200)
-}
-
-/// Where a relation of `Link` leads.
-pub fn link(answer: &Answer, relation: &str) -> Option<String> {
-    let links = answer.header("link").split(", ");
-    let found = links.filter_map(|link| link.split_once(&format!(">; rel=\"{relation}\"")));
-    found.map(|(target, _)| target.trim_start_matches('<').to_owned()).next()
 }
 
 /// Somebody who was told 401 this often: events that no later look at the list adds to.

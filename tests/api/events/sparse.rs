@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::pages::{ids, link};
-use crate::harness::{Person, TestApp};
+use super::pages::ids;
+use crate::harness::{Person, TestApp, link};
 
 /// 45,000 events of the only user there is, before those of the log-in: more than two pages look at. Every 15,000th is a 503
 /// of another service, and there are 500 refusals at the old end.

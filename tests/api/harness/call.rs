@@ -133,3 +133,10 @@ impl Answer {
         self
     }
 }
+
+/// Where a relation of `Link` leads.
+pub fn link(answer: &Answer, relation: &str) -> Option<String> {
+    let links = answer.header("link").split(", ");
+    let found = links.filter_map(|link| link.split_once(&format!(">; rel=\"{relation}\"")));
+    found.map(|(target, _)| target.trim_start_matches('<').to_owned()).next()
+}

@@ -16,5 +16,5 @@ pub mod token;
 mod traces;
 
 pub use app::{TestApp, behind_a_proxy};
-pub use call::{Answer, Call, count, together};
+pub use call::{Answer, Call, count, link, together};
 pub use people::{Person, STRONG, STRONGER, sign_up_body};

@@ -145,6 +145,11 @@ impl TestApp {
         (user.id.to_string(), activation.expect("an activation password").expose().to_owned())
     }
 
+    /// What the row says of a user.
+    pub async fn user(&self, id: &str) -> User {
+        self.app.users.find(id.parse().expect("a user id")).await.expect("it answers").expect("there is one")
+    }
+
     /// An administrator changes a user.
     pub async fn change_user(&self, id: &str, change: UserChange) -> Result<User> {
         self.app.users.change(id.parse().expect("a user id"), &change).await

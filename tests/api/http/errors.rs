@@ -60,7 +60,7 @@ async fn there_is_nothing_at_an_unknown_path() {
     for path in [
         "/nowhere",
         "/users/me/",
-        "/users/you",
+        "/users/you/there",
         "/user/signup",
         "/profile",
         "/client-keys",
@@ -81,8 +81,10 @@ async fn there_is_nothing_at_an_unknown_path() {
 async fn a_path_with_another_method_says_what_it_takes() {
     let app = TestApp::start().await;
     for (method, path, allowed) in [
-        ("PATCH", "/users", &["POST"][..]),
-        ("GET", "/users", &["POST"]),
+        ("PATCH", "/users", &["GET", "HEAD", "POST"][..]),
+        ("GET", "/users/invitations", &["POST"]),
+        ("POST", "/users/x", &["DELETE", "GET", "HEAD", "PATCH"]),
+        ("GET", "/users/x/block", &["POST"]),
         ("POST", "/users/me", &["DELETE", "GET", "HEAD", "PATCH"]),
         ("PUT", "/users/me/client-keys", &["GET", "HEAD", "POST"]),
         ("GET", "/users/me/client-keys/x", &["DELETE", "PATCH"]),

@@ -1,6 +1,6 @@
 //! Invitations: from an administrator's word to an account with a password and a proved e-mail.
 
-use bloq_accounts::users::{AccessLevel, NewName, NewUser, ResetBy, State, User};
+use bloq_accounts::users::{AccessLevel, NewName, NewUser, ResetBy, State};
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -16,17 +16,13 @@ impl TestApp {
         assert!(activation.is_none(), "an invitation by mail has no activation password");
         (user.id.to_string(), self.mailed_token(address).await)
     }
-
-    async fn found(&self, id: &str) -> User {
-        self.app.users.find(id.parse().expect("a user id")).await.expect("it answers").expect("there is one")
-    }
 }
 
 #[tokio::test]
 async fn somebody_who_was_invited_chooses_a_password_and_is_there() {
     let app = TestApp::start().await;
     let (id, token) = app.invite("ada@example.com").await;
-    assert_eq!(app.found(&id).await.state(), State::WaitingForActivation);
+    assert_eq!(app.user(&id).await.state(), State::WaitingForActivation);
     let letter = app.mailbox().last_to("ada@example.com");
     assert_eq!((letter.subject.as_str(), letter.user_id()), ("An account was made for you", id.clone()));
     let command = format!("curl -X PUT https://accounts.example/users/{id}/password/{token}");
@@ -35,7 +31,7 @@ async fn somebody_who_was_invited_chooses_a_password_and_is_there() {
     let done = app.reset_password("ADA@example.com", &token, STRONG).await.expect(200);
     assert_eq!(done.json()["verifiedAt"], json!("2026-03-05T12:00:00.123Z"));
     assert_eq!(app.owner_of(&done).await.as_ref(), Some(&id));
-    let user = app.found(&id).await;
+    let user = app.user(&id).await;
     assert_eq!((user.state(), user.activated_at), (State::Active, Some(app.now())));
     app.log_in("ada@example.com", STRONG).await;
     assert_eq!(app.deliver_mail().await, 0, "nobody is told of a change of what nobody knew");
@@ -91,7 +87,7 @@ async fn an_invitation_lives_for_7_days() {
     app.reset_password(&late, &late_token, STRONG).await.refused(400, "InvalidToken");
     app.sweep().await;
     assert_eq!(app.count("select count(*) from one_time_tokens").await, 0);
-    assert_eq!(app.found(&late).await.state(), State::WaitingForActivation, "the user stays");
+    assert_eq!(app.user(&late).await.state(), State::WaitingForActivation, "the user stays");
 }
 
 #[tokio::test]
@@ -119,7 +115,7 @@ async fn an_invitation_opens_nothing_that_an_administrator_closed() {
     // Also not after the first password was chosen another way, which proves no e-mail.
     app.activate(&bob, activation.expose(), STRONGER).await.expect(200);
     app.reset_password(&bob, &for_bob, STRONG).await.refused(400, "InvalidToken");
-    assert_eq!(app.found(&bob).await.state(), State::WaitingForActivation);
+    assert_eq!(app.user(&bob).await.state(), State::WaitingForActivation);
 }
 
 #[tokio::test]

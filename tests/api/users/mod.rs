@@ -6,6 +6,7 @@ mod change_profile;
 mod deletion;
 mod email_change;
 mod invitations;
+mod management;
 mod new_password;
 mod notices;
 mod password;

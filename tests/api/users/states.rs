@@ -2,9 +2,7 @@
 
 use bloq_accounts::error::{Code, Error};
 use bloq_accounts::origin::Origin;
-use bloq_accounts::users::{
-    AccessLevel, LoginName, NewName, NewUser, ResetBy, Search, State, User, UserChange, UserId,
-};
+use bloq_accounts::users::{AccessLevel, LoginName, NewName, NewUser, ResetBy, Search, State, UserChange, UserId};
 use chrono::TimeDelta;
 
 use crate::harness::people::email;
@@ -33,12 +31,6 @@ fn level(level: AccessLevel) -> UserChange {
 #[track_caller]
 fn refused<T>(outcome: Result<T, Error>, code: Code) {
     assert_eq!(outcome.err().map(|error| error.code()), Some(code));
-}
-
-impl TestApp {
-    async fn user(&self, text: &str) -> User {
-        self.app.users.find(id(text)).await.expect("it answers").expect("there is one")
-    }
 }
 
 #[tokio::test]
