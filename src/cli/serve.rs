@@ -21,6 +21,9 @@ use crate::{data_dir, db, server};
 /// is ready when its database answers.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How long the start waits to know whether there is an administrator.
+const ADVICE: Duration = Duration::from_secs(1);
+
 /// Of so many reasons why it cannot be reached is remembered that they were told.
 const REASONS: usize = 16;
 
@@ -60,6 +63,7 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
     let outcome = tokio::select! {
         built = build(&config, url) => match built {
             Ok((app, workers)) => {
+                advise(&app).await;
                 let opened = |door: &Door| greet(&config, door);
                 server::run(door, app, workers, opened).await;
                 Ok(())
@@ -114,6 +118,14 @@ fn greet(config: &Config, door: &Door) {
     // SAFETY: it asks for nothing, and may be called at any time. What was only needed to start goes back to the system, which
     // the allocator would do as soon as somebody needs memory again.
     unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+/// A server without any administrator is one that nobody can look after.
+async fn advise(app: &App) {
+    // A database that does not answer that soon has its own words for it.
+    if let Ok(Ok(false)) = tokio::time::timeout(ADVICE, app.users.has_admin()).await {
+        tracing::warn!("there is no administrator yet: type `bloq-accounts admin user create --name NAME --admin`");
+    }
 }
 
 /// Every connection is an open file, and the usual soft limit of 1,024 is far below `server.max_connections`.

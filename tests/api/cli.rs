@@ -6,6 +6,7 @@ mod configuration;
 mod doubts;
 mod events;
 mod mail;
+mod users;
 
 use serde_json::Value;
 
@@ -45,6 +46,11 @@ async fn every_command_has_a_help_with_the_global_options() {
         &["migrate", "--help"],
         &["admin", "user", "create", "--help"],
         &["admin", "user", "set-level", "--help"],
+        &["admin", "user", "list", "--help"],
+        &["admin", "user", "show", "--help"],
+        &["admin", "user", "block", "--help"],
+        &["admin", "user", "reset", "--help"],
+        &["admin", "user", "delete", "--help"],
         &["admin", "mail", "list", "--help"],
         &["admin", "backup", "--help"],
         &["admin", "certs", "create", "--help"],

@@ -25,7 +25,7 @@ const PAGE: i64 = 500;
 
 #[derive(Subcommand)]
 pub enum Admin {
-    /// Make, verify, list users and give them rights
+    /// Look after users: make, find, block, reset and delete them, and give them rights
     #[command(subcommand)]
     User(user::Command),
     /// Look after tokens

@@ -2,13 +2,18 @@
 
 use anyhow::{Context, anyhow, ensure};
 use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{PAGE, first_line_of_stdin, plain};
 use crate::cli::output;
 use crate::clock::Timestamp;
+use crate::origin::Origin;
+use crate::users::http::{InvitedView, UserView};
 use crate::users::password::Password;
 use crate::users::{
-    AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, Place, Search, State, User, UserChange, Users, Way,
+    AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, Place, ResetBy, Search, SearchText, State, User,
+    UserChange, Users, Way,
 };
 
 #[derive(Subcommand)]
@@ -16,16 +21,15 @@ pub enum Command {
     /// Make a user; without --password-stdin an activation password is printed
     Create(Create),
     /// Take the e-mail of a user as proved
-    Verify {
-        /// User id, e-mail or login name
-        user: String,
-    },
-    /// List all users
-    List,
+    Verify(Named),
+    /// List users, oldest first
+    List(List),
+    /// Show all there is to know of a user
+    Show(Shown),
     /// Give or take rights
     SetLevel {
-        /// User id, e-mail or login name
-        user: String,
+        #[command(flatten)]
+        user: Shown,
         /// The new level
         #[arg(value_enum)]
         level: AccessLevel,
@@ -33,6 +37,43 @@ pub enum Command {
         #[arg(long)]
         read_only: bool,
     },
+    /// Block a user, with everything that the password, tokens and client keys open
+    Block(Shown),
+    /// Let a user start over with an activation password, which is printed; lifts a block
+    Reset(Shown),
+    /// Delete a user, with everything that belongs to it
+    Delete(Named),
+}
+
+#[derive(Args)]
+pub struct Named {
+    /// User id, e-mail or login name
+    user: String,
+}
+
+#[derive(Args)]
+pub struct Shown {
+    #[command(flatten)]
+    named: Named,
+    /// Print the user as JSON, as the REST API shows it
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct List {
+    /// Only users whose e-mail, login name, display name or id holds this text
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only users with this level
+    #[arg(long, value_enum)]
+    level: Option<AccessLevel>,
+    /// Only users in this state
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// Print a JSON array of users, as the REST API shows them
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -42,9 +83,15 @@ pub struct Create {
     /// Give the rights of an administrator
     #[arg(long)]
     admin: bool,
+    /// Allow only reading
+    #[arg(long)]
+    read_only: bool,
     /// Read the password from the first line of stdin
     #[arg(long)]
     password_stdin: bool,
+    /// Print the user as JSON, as the REST API shows it
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -62,21 +109,57 @@ struct Name {
 pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(create) => self::create(users, create).await,
-        Command::Verify { user } => {
-            let user = named(users, &user).await?;
+        Command::Verify(user) => {
+            let user = user.find(users).await?;
             ensure!(user.email.is_some(), "{} has no e-mail to verify", user.id);
             let user = users.verify_by_operator(user.id).await.map_err(plain)?;
             output::note(format_args!("{} is verified", user.id));
             Ok(())
         }
-        Command::List => list(users).await,
-        Command::SetLevel { user, level, read_only } => {
-            let user = named(users, &user).await?;
+        Command::List(list) => self::list(users, list).await,
+        Command::Show(shown) => {
+            let user = shown.named.find(users).await?;
+            if shown.json { json(&UserView::from(&user)) } else { show(&user) }
+        }
+        Command::SetLevel { user: shown, level, read_only } => {
+            let user = shown.named.find(users).await?;
             let change = UserChange { level: Some(level), read_only: Some(read_only), ..UserChange::default() };
             let user = users.change(user.id, &change).await.map_err(plain)?;
             output::note(format_args!("{} is now {}", user.id, level_name(&user)));
+            shown.answer(&user)
+        }
+        Command::Block(shown) => {
+            let user = shown.named.find(users).await?;
+            let user = users.block(user.id).await.map_err(plain)?;
+            output::note(format_args!("{} is blocked", user.id));
+            shown.answer(&user)
+        }
+        Command::Reset(shown) => {
+            let user = shown.named.find(users).await?;
+            let (user, activation) = users.reset(user.id, ResetBy::Operator).await.map_err(plain)?;
+            output::note(format_args!("reset {}", user.id));
+            hand_over(&user, Some(&activation), shown.json, "reset it once more")
+        }
+        Command::Delete(user) => {
+            let user = user.find(users).await?;
+            users.remove(user.id, &Origin::default()).await.map_err(plain)?;
+            output::note(format_args!("deleted {}", user.id));
             Ok(())
         }
+    }
+}
+
+impl Named {
+    async fn find(&self, users: &Users) -> anyhow::Result<User> {
+        let found = users.find_named(&Login::parse(&self.user)).await.map_err(plain)?;
+        found.with_context(|| format!("there is no user {:?}", self.user))
+    }
+}
+
+impl Shown {
+    /// Prints the user if that was asked for.
+    fn answer(&self, user: &User) -> anyhow::Result<()> {
+        if self.json { json(&UserView::from(user)) } else { Ok(()) }
     }
 }
 
@@ -94,42 +177,72 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
         None
     };
     let level = if create.admin { AccessLevel::Admin } else { AccessLevel::Authorized };
-    let (user, activation) = users.create(NewUser { name, level, read_only: false, password }).await.map_err(plain)?;
+    let new = NewUser { name, level, read_only: create.read_only, password };
+    let (user, activation) = users.create(new).await.map_err(plain)?;
     output::note(format_args!("made {} ({})", user.id, level_name(&user)));
     if user.email.is_some() {
         output::note("a mail that asks for the proof of the e-mail is queued; `admin user verify` does without");
     }
-    if let Some(password) = activation {
-        output::note(format_args!("to be exchanged within 7 days: PUT /users/{}/activation", user.id));
-        output::line(format_args!("activation password: {}", password.expose()))
-            .with_context(|| format!("nobody has read the activation password of {}: make another user", user.id))?;
+    hand_over(&user, activation.as_ref(), create.json, "make another user")
+}
+
+/// Prints what the user has to be given; who did not read it can do something else.
+fn hand_over(user: &User, activation: Option<&Password>, as_json: bool, otherwise: &str) -> anyhow::Result<()> {
+    let view = InvitedView::new(user, activation);
+    let Some(password) = activation else { return if as_json { json(&view) } else { Ok(()) } };
+    output::note(format_args!("to be exchanged within 7 days: PUT /users/{}/activation", user.id));
+    let printed = match as_json {
+        true => json(&view),
+        false => output::line(format_args!("activation password: {}", password.expose())),
+    };
+    printed.with_context(|| format!("nobody has read the activation password of {}: {otherwise}", user.id))
+}
+
+fn json(view: &impl Serialize) -> anyhow::Result<()> {
+    output::line(serde_json::to_string(view)?)
+}
+
+/// A line for each field, under the names of the REST API.
+fn show(user: &User) -> anyhow::Result<()> {
+    let Value::Object(fields) = serde_json::to_value(UserView::from(user))? else { return Ok(()) };
+    for (name, value) in &fields {
+        match value {
+            Value::Null => output::line(format_args!("{name:<22}-"))?,
+            Value::String(text) => output::line(format_args!("{name:<22}{text}"))?,
+            value => output::line(format_args!("{name:<22}{value}"))?,
+        }
     }
     Ok(())
 }
 
-async fn list(users: &Users) -> anyhow::Result<()> {
-    output::line(format_args!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED"))?;
-    let mut next = Some(Place::BEGINNING);
+async fn list(users: &Users, list: List) -> anyhow::Result<()> {
+    let text = list.search.as_deref().map(SearchText::parse).transpose();
+    let text = text.map_err(|reason| anyhow!("--search {reason}"))?;
+    let search = Search { text, level: list.level, state: list.state, read_only: None };
+    if !list.json {
+        output::line(format_args!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED"))?;
+    }
+    let (mut next, mut is_first) = (Some(Place::BEGINNING), true);
     while let Some(place) = next {
-        let page = users.page(&Search::default(), Way::After(place), PAGE).await.map_err(plain)?;
+        let page = users.page(&search, Way::After(place), PAGE).await.map_err(plain)?;
         for user in &page.users {
-            let state = match user.state() {
-                State::WaitingForActivation => "waiting_for_activation",
-                State::Active => "active",
-                State::Blocked => "blocked",
-            };
-            let name = user.email.clone().or_else(|| user.login_name.clone()).unwrap_or_default();
-            let created = Timestamp(user.created_at);
-            let (id, level) = (user.id.to_string(), level_name(user));
-            output::line(format_args!("{id:<41}  {level:<10}  {state:<22}  {created:<24}  {name}"))?;
+            if list.json {
+                let before = if is_first { '[' } else { ',' };
+                output::line(format_args!("{before}{}", serde_json::to_string(&UserView::from(user))?))?;
+            } else {
+                let name = user.email.clone().or_else(|| user.login_name.clone()).unwrap_or_default();
+                let (created, state) = (Timestamp(user.created_at), user.state().word());
+                let (id, level) = (user.id.to_string(), level_name(user));
+                output::line(format_args!("{id:<41}  {level:<10}  {state:<22}  {created:<24}  {name}"))?;
+            }
+            is_first = false;
         }
         next = page.newer;
     }
-    Ok(())
-}
-
-async fn named(users: &Users, text: &str) -> anyhow::Result<User> {
-    users.find_named(&Login::parse(text)).await.map_err(plain)?.with_context(|| format!("there is no user {text:?}"))
+    match list.json {
+        true => output::line(if is_first { "[]" } else { "]" }),
+        false => Ok(()),
+    }
 }
 
 fn level_name(user: &User) -> &'static str {
