@@ -14,8 +14,9 @@ USER bloq-accounts
 ENV BLOQ_ACCOUNTS_DATA_DIR=/var/lib/bloq-accounts \
     BLOQ_ACCOUNTS_SERVER__LISTEN=0.0.0.0:4000 \
     BLOQ_ACCOUNTS_SERVER__TLS_LISTEN=0.0.0.0:4443 \
+    BLOQ_ACCOUNTS_GRPC__TLS_LISTEN=0.0.0.0:55551 \
     BLOQ_ACCOUNTS_LOG__FORMAT=json
-EXPOSE 4000 4443
+EXPOSE 4000 4443 55551
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD \
     bash -c 'exec 3<>/dev/tcp/127.0.0.1/4000 && printf "GET /health/ready HTTP/1.0\r\n\r\n" >&3 && head -n 1 <&3 | grep -q " 200 "'
 ENTRYPOINT ["bloq-accounts"]

@@ -149,7 +149,7 @@ impl Call {
     /// Notes in the event which account a call was about, where that is not the caller's own.
     pub fn touched(&self, account: UserId) {
         if self.caller.as_ref().is_none_or(|caller| caller.user.id != account) {
-            self.draft.add("account", account.to_string());
+            self.draft.add("user", account.to_string());
         }
     }
 }

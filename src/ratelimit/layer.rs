@@ -25,6 +25,8 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::DELETE, "/users/me", Action::Confirmation),
     (Method::POST, "/users/invitations", Action::Confirmation),
     (Method::POST, "/users/{userId}/reset", Action::Confirmation),
+    (Method::POST, "/blickfeld.secure.services.Account/Create", Action::Confirmation),
+    (Method::POST, "/blickfeld.secure.services.Account/Reset", Action::Confirmation),
     (Method::PUT, "/users/{userId}/token/{token}", Action::Redemption),
     (Method::PUT, "/users/{userId}/email/{token}", Action::Redemption),
 ];

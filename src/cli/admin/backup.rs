@@ -9,6 +9,7 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use tempfile::NamedTempFile;
 
+use super::certs;
 use crate::cli::progress::{Progress, size};
 use crate::cli::{database, output, serve};
 use crate::config::Config;
@@ -87,10 +88,11 @@ fn tell_of_the_key(config: &Config, tables: &Tables) {
     }
 }
 
-/// Makes the database of a data folder that is empty, but perhaps for the key that opens the backup.
+/// Makes the database of a data folder that is empty, but perhaps for the key that opens the backup, and for certificates.
 pub async fn restore(config: &Config, Restore { file, master_key }: Restore) -> anyhow::Result<()> {
     let settings = own(config, "pg_restore")?;
-    embedded::check_empty(&config.data_dir, &[MasterKey::file(&config.data_dir)])?;
+    let may_be_there = [MasterKey::file(&config.data_dir), certs::usual_folder(&config.data_dir)];
+    embedded::check_empty(&config.data_dir, &may_be_there)?;
     let (key, key_file) = master_key_for(config, master_key)?;
     let archive = tokio::task::spawn_blocking(move || Archive::open(&file)).await??;
     let tables = tables(&settings, &archive).await?;

@@ -138,11 +138,16 @@ fn this_machine() -> anyhow::Result<Vec<SanType>> {
     Ok(std::iter::once(name).chain(addresses.map(SanType::IpAddress)).collect())
 }
 
+/// The usual folder of certificates.
+pub fn usual_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("certs")
+}
+
 /// The folder to write into. One that is there is its owner's, who may have others look into it; a new one is closed to them.
 fn folder(config: &Config, out: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let folder = match out {
         Some(folder) => folder,
-        None => data_dir::prepare(&config.data_dir)?.join("certs"),
+        None => usual_folder(&data_dir::prepare(&config.data_dir)?),
     };
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.and_then(|()| folder.canonicalize()).with_context(|| format!("cannot make the folder {}", folder.display()))

@@ -61,9 +61,7 @@ async fn a_refusal_is_an_event_of_who_was_named() {
     refused(app.qb2().login("bob", &activation).await, Code::PermissionDenied);
     refused(app.qb2().login("nobody", STRONG).await, Code::Unauthenticated);
     let who: String = app
-        .text(
-            "select string_agg(service_data ->> 'account', ',' order by id) from events where service_data ? 'account'",
-        )
+        .text("select string_agg(service_data ->> 'user', ',' order by id) from events where service_data ? 'user'")
         .await;
     assert_eq!(who, format!("user-{uuid},user-{uuid}"), "whom an administrator made and blocked");
     let secrets = app.count("select count(*) from events where events::text ~* 'wrong|analytical|eyJ'").await;

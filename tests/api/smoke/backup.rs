@@ -158,7 +158,7 @@ async fn a_restore_replaces_nothing() {
 }
 
 #[tokio::test]
-async fn a_restore_wants_a_folder_that_is_empty_but_for_the_key() {
+async fn a_restore_wants_a_folder_that_is_empty_but_for_the_key_and_certificates() {
     let (here, there) = (backed_up().await, Place::new());
     let folder = there.data_dir();
     fs::create_dir(&folder).expect("a folder");
@@ -173,6 +173,7 @@ async fn a_restore_wants_a_folder_that_is_empty_but_for_the_key() {
     fs::copy(key(&here), key(&there)).expect("a copy of the key");
     // What a file system of its own begins with.
     fs::create_dir(folder.join("lost+found")).expect("a folder");
+    there.run(&["admin", "certs", "create"]).await.expect(0);
     there.run(&["admin", "restore", text(&dump(&here))]).await.expect(0);
     assert!(there.run(&["admin", "user", "list"]).await.expect(0).stdout.contains(" root\n"));
 }
