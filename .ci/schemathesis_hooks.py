@@ -12,7 +12,8 @@ import schemathesis
 class AccountToken:
     def get(self, case, context):
         request = urllib.request.Request(os.environ["BLOQ_ACCOUNTS_URL"] + "/auth", method="POST")
-        credentials = base64.b64encode(b"ada:Analytical Engine 1843").decode()
+        credentials = os.environ["BLOQ_ACCOUNTS_USER"] + ":Analytical Engine 1843"
+        credentials = base64.b64encode(credentials.encode()).decode()
         request.add_header("Authorization", f"Basic {credentials}")
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)["accessToken"]

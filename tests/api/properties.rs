@@ -2,12 +2,15 @@
 //! has the form it should have. The same texts every time.
 
 use std::collections::BTreeMap;
+use std::future::IntoFuture;
 
 use bloq_accounts::client_keys::IdempotencyKey;
 use bloq_accounts::config::{Config, Overrides};
 use bloq_accounts::events::EventId;
 use bloq_accounts::sealing::MasterKey;
-use bloq_accounts::users::{Country, DisplayName, EmailAddress, EntityType, Login, LoginName, ShortText, UserId};
+use bloq_accounts::users::{
+    AccessLevel, Country, DisplayName, EmailAddress, EntityType, Login, LoginName, ShortText, UserId,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, RngSeed, TestRunner};
 use reqwest::Method;
@@ -122,17 +125,18 @@ struct Door {
     runtime: Runtime,
     app: TestApp,
     ada: Person,
+    root: Person,
 }
 
 impl Door {
     fn open() -> Self {
         let runtime = Runtime::new().expect("a runtime");
-        let (app, ada) = runtime.block_on(async {
+        let (app, ada, root) = runtime.block_on(async {
             let app = TestApp::start().await;
-            let ada = app.person("ada").await;
-            (app, ada)
+            let (ada, root) = (app.person("ada").await, app.named("root", AccessLevel::Admin).await);
+            (app, ada, root)
         });
-        Self { runtime, app, ada }
+        Self { runtime, app, ada, root }
     }
 
     /// Sends it; what comes back is no failure of ours, and a refusal is written as every refusal is.
@@ -184,6 +188,11 @@ fn any_body() -> impl Strategy<Value = Value> {
         "oldPassword",
         "newPassword",
         "activationPassword",
+        "name",
+        "level",
+        "readOnly",
+        "state",
+        "failedLoginAttempts",
         "other",
     ]);
     prop_oneof![any_json(), prop::collection::btree_map(name, any_json(), 0..6).prop_map(|map| json!(map)),]
@@ -208,6 +217,55 @@ fn any_body_gets_an_answer_and_never_a_failure() {
     TestRunner::new(cases(400))
         .run(&strategy, |((method, path), body)| {
             door.holds(door.app.call(method, path).bearer(&door.ada.token).json(&body))
+        })
+        .expect("the property holds");
+}
+
+#[test]
+fn any_body_of_an_administrator_gets_an_answer_and_never_a_failure() {
+    let door = Door::open();
+    let routes = [
+        (Method::POST, "/users/invitations"),
+        (Method::PATCH, "/users/root"),
+        (Method::PATCH, "/users/ada@example.com"),
+        (Method::PATCH, "/users/nobody"),
+    ];
+    let strategy = (prop::sample::select(routes.to_vec()), any_body());
+    TestRunner::new(cases(300))
+        .run(&strategy, |((method, path), body)| {
+            door.holds(door.app.call(method, path).bearer(&door.root.token).json(&body))
+        })
+        .expect("the property holds");
+}
+
+#[test]
+fn any_question_for_users_gets_an_answer_and_never_a_failure() {
+    let door = Door::open();
+    let strategy = "(search|level|state|readOnly|limit|after|before)=[a-zA-Z0-9%:+.-]{0,50}(&(search|after|before|limit)=[a-z0-9%-]{0,50}){0,3}";
+    TestRunner::new(cases(300))
+        .run(&strategy, |query| door.holds(door.app.get(&format!("/users?{query}")).bearer(&door.root.token)))
+        .expect("the property holds");
+}
+
+#[test]
+fn whatever_is_a_part_of_a_name_finds_its_user_and_means_nothing_else() {
+    let door = Door::open();
+    let strategy = ("\\PC{0,10}", "\\PC{1,10}|[\\\\\\[\\](){}*+?.^$|%_'\"]{1,6}|[a-zäöüßσςéА-я]{1,6}", "\\PC{0,10}");
+    TestRunner::new(cases(150))
+        .run(&strategy, |(before, part, after)| {
+            let whole = format!("{before}{part}{after}");
+            prop_assume!(DisplayName::parse(&whole).is_ok());
+            let changed = door.app.change_profile(&door.ada.token, &json!({"displayName": whole}));
+            prop_assert_eq!(door.runtime.block_on(changed.into_future()).status, 200);
+            for (text, is_part) in [(part.clone(), true), (format!("{whole}#"), false)] {
+                let query: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+                let call = door.app.get(&format!("/users?search={query}")).bearer(&door.root.token);
+                let answer = door.runtime.block_on(call.into_future());
+                let found =
+                    answer.json().as_array().is_some_and(|users| users.iter().any(|user| user["id"] == door.ada.id));
+                prop_assert_eq!(found, is_part, "{} in {}", text, whole);
+            }
+            Ok(())
         })
         .expect("the property holds");
 }
@@ -250,6 +308,8 @@ fn any_path_and_query_get_an_answer_and_never_a_failure() {
         prop::collection::vec(segment, 0..6).prop_map(|segments| format!("/{}", segments.join("/"))),
         (segment, segment).prop_map(|(user, token)| format!("/users/{user}/token/{token}")),
         segment.prop_map(|id| format!("/users/me/tokens/{id}")),
+        segment.prop_map(|user| format!("/users/{user}")),
+        (segment, "block|reset").prop_map(|(user, verb)| format!("/users/{user}/{verb}")),
         segment.prop_map(|id| format!("/users/me/client-keys/{id}")),
         ("[a-z]{0,8}=[a-zA-Z0-9%:+.-]{0,30}(&(limit|before|after|since|until|service|status|order)=[a-zA-Z0-9%:+.-]{0,30}){0,4}")
             .prop_map(|query| format!("/users/me/events?{query}")),
@@ -259,8 +319,10 @@ fn any_path_and_query_get_an_answer_and_never_a_failure() {
         .run(&(methods, path), |(method, path)| {
             // What would end the token is left out: the rest of the run needs it.
             prop_assume!(!(method == Method::DELETE && path.starts_with("/users/me/tokens")));
-            let call = door.app.call(method.clone(), &path).bearer(&door.ada.token);
-            door.holds(call)
+            for person in [&door.ada, &door.root] {
+                door.holds(door.app.call(method.clone(), &path).bearer(&person.token))?;
+            }
+            Ok(())
         })
         .expect("the property holds");
 }
