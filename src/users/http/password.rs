@@ -156,8 +156,8 @@ struct NewPasswordRequest {
 
 /// Set a new password
 ///
-/// With the token of a mail, which works once. Ends every account token of the user; client keys stay. `userId` may also
-/// be the e-mail.
+/// With the token of a mail, which works once; that of an invitation sets the first password and proves the e-mail. Ends every
+/// account token of the user; client keys stay. `userId` may also be the e-mail.
 #[utoipa::path(
     put,
     path = "/users/{userId}/password/{token}",

@@ -241,7 +241,9 @@ impl Users {
     async fn begin(&self, id: UserId) -> Result<(Tx, User)> {
         let mut tx = self.pool.begin().await?;
         store::lock_admins(&mut tx).await?;
-        let user = store::find_for_update(&mut tx, id).await?.ok_or(Code::NotFound)?;
+        let user = store::find_for_update(&mut tx, id).await?;
+        // What is done to a sign-up that died, and is not swept yet, must not bring it back.
+        let user = user.filter(|user| !user.is_dead(self.clock.now())).ok_or(Code::NotFound)?;
         Ok((tx, user))
     }
 

@@ -93,9 +93,10 @@ impl Users {
         Ok(store::find(&mut *self.pool.acquire().await?, id).await?)
     }
 
-    /// The user whom an operator names.
+    /// The user whom an administrator names, unless a sign-up that died and is not swept yet.
     pub async fn find_named(&self, login: &Login) -> Result<Option<User>> {
-        self.find_by_login(&mut *self.pool.acquire().await?, login).await
+        let found = self.find_by_login(&mut *self.pool.acquire().await?, login).await?;
+        Ok(found.filter(|user| !user.is_dead(self.clock.now())))
     }
 
     /// Makes everybody who changes this user wait until the transaction ends; for rooms that count a user's things.

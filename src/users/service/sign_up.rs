@@ -206,6 +206,7 @@ impl Users {
 /// Stores a user made by an administrator, unless the name is somebody else's.
 async fn insert(tx: &mut PgConnection, user: &User) -> Result<()> {
     if let Some(canonical) = &user.email_canonical {
+        store::lock_email(tx, canonical).await?;
         refuse_taken_email(tx, user.id, canonical).await?;
     }
     if let Some(name) = &user.login_name {

@@ -2,7 +2,9 @@
 
 use bloq_accounts::error::{Code, Error};
 use bloq_accounts::origin::Origin;
-use bloq_accounts::users::{AccessLevel, LoginName, NewName, NewUser, ResetBy, Search, State, UserChange, UserId};
+use bloq_accounts::users::{
+    AccessLevel, Login, LoginName, NewName, NewUser, ResetBy, Search, State, UserChange, UserId,
+};
 use chrono::TimeDelta;
 
 use crate::harness::people::email;
@@ -248,6 +250,20 @@ async fn what_is_done_to_nobody_is_refused() {
     refused(users.reset(nobody, ResetBy::Operator).await, Code::NotFound);
     refused(users.remove(nobody, &Origin::default()).await, Code::NotFound);
     refused(users.search(&Search::default(), Some(nobody), 10).await, Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_sign_up_that_died_is_nobody_before_the_sweep_as_well() {
+    let app = TestApp::start().await;
+    let (ada, users) = (app.sign_up("ada@example.com").await, &app.app.users);
+    let ada = id(&ada);
+    app.advance(TimeDelta::hours(48));
+    refused(users.block(ada).await, Code::NotFound);
+    refused(users.remove(ada, &Origin::default()).await, Code::NotFound);
+    refused(users.reset(ada, ResetBy::Operator).await, Code::NotFound);
+    for text in [ada.to_string(), "ada@example.com".into()] {
+        assert!(users.find_named(&Login::parse(&text)).await.expect("it answers").is_none());
+    }
 }
 
 #[tokio::test]
