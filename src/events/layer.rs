@@ -339,6 +339,8 @@ fn harmless_path(path: &str, pattern: Option<&str>) -> String {
             .zip(pattern.split('/'))
             .map(|(segment, name)| match name {
                 "{token}" => name.to_owned(),
+                // A login name is a word that a person chose, and this may be the event of somebody who stays.
+                "{userId}" if segment.parse::<UserId>().is_err() => name.to_owned(),
                 _ if name.starts_with('{') && !is_harmless(segment) => name.to_owned(),
                 _ => segment.to_owned(),
             })
@@ -384,6 +386,7 @@ mod tests {
             harmless_path(&format!("/users/ada%40example.com/token/{token}"), pattern),
             "/users/{userId}/token/{token}"
         );
+        assert_eq!(harmless_path("/users/ada/block", Some("/users/{userId}/block")), "/users/{userId}/block");
         assert_eq!(harmless_path(&format!("/v2/users/a@b.c/tokens/{token}"), None), "/v2/users/{…}/tokens/{…}");
         assert_eq!(harmless_path("/wp-admin/setup.php", None), "/wp-admin/setup.php");
         let typed = format!("/users/{id}/activation/YWTfD2sW5uhZHaSN");

@@ -312,6 +312,27 @@ async fn an_administrator_blocks_resets_and_deletes() {
 }
 
 #[tokio::test]
+async fn no_event_keeps_the_name_of_somebody_who_is_gone() {
+    let app = TestApp::start().await;
+    let (root, eve) = (app.root().await, app.named("eve", AccessLevel::Admin).await);
+    app.invited(name("countess")).await;
+    app.post("/users/invitations").bearer(&eve.token).json(&json!({"name": "bob"})).await.expect(201);
+    app.get("/users/countess").bearer(&root.token).await.expect(200);
+    app.post("/users/countess/block").bearer(&root.token).await.expect(200);
+    for gone in ["countess", "eve"] {
+        app.delete(&format!("/users/{gone}")).bearer(&root.token).await.expect(204);
+    }
+    app.erase().await;
+    app.advance(TimeDelta::seconds(2));
+    app.erase().await;
+    assert_eq!(app.count("select count(*) from events where path ~ 'countess|eve'").await, 0);
+    let concerned = "select count(*) from events where user_id = (select id from users where login_name = 'root')
+                     and service_data ? 'user'";
+    assert_eq!(app.count(concerned).await, 4, "whom they concerned is known by id");
+    assert_eq!(app.count("select count(*) from events where path = '/users/invitations'").await, 1, "it is no name");
+}
+
+#[tokio::test]
 async fn what_is_done_to_nobody_is_not_found() {
     let app = TestApp::start().await;
     let root = app.root().await;
