@@ -191,10 +191,8 @@ fn hand_over(user: &User, activation: Option<&Password>, as_json: bool, otherwis
     let view = InvitedView::new(user, activation);
     let Some(password) = activation else { return if as_json { json(&view) } else { Ok(()) } };
     output::note(format_args!("to be exchanged within 7 days: PUT /users/{}/activation", user.id));
-    let printed = match as_json {
-        true => json(&view),
-        false => output::line(format_args!("activation password: {}", password.expose())),
-    };
+    let printed =
+        if as_json { json(&view) } else { output::line(format_args!("activation password: {}", password.expose())) };
     printed.with_context(|| format!("nobody has read the activation password of {}: {otherwise}", user.id))
 }
 
@@ -239,10 +237,7 @@ async fn list(users: &Users, list: List) -> anyhow::Result<()> {
         }
         next = page.newer;
     }
-    match list.json {
-        true => output::line(if is_first { "[]" } else { "]" }),
-        false => Ok(()),
-    }
+    if list.json { output::line(if is_first { "[]" } else { "]" }) } else { Ok(()) }
 }
 
 fn level_name(user: &User) -> &'static str {

@@ -49,17 +49,15 @@ impl UserChange {
         }
         after.access_level = self.level.unwrap_or(user.access_level);
         after.read_only = self.read_only.unwrap_or(user.read_only);
-        match self.state {
-            Some(state) if state != user.state() => match state {
+        if let Some(state) = self.state.filter(|state| *state != user.state()) {
+            match state {
                 State::Blocked => after.block_cause = Some(BlockCause::Admin),
-                _ => {
-                    (after.block_cause, after.failed_login_attempts) = (None, 0);
-                    if state != State::Active || after.state() != State::Active {
-                        return Err(Code::InvalidState.into());
-                    }
-                }
-            },
-            _ => {}
+                State::Active => (after.block_cause, after.failed_login_attempts) = (None, 0),
+                State::WaitingForActivation => {}
+            }
+            if after.state() != state {
+                return Err(Code::InvalidState.into());
+            }
         }
         // Clients send back what they were shown: that is no wish to keep the failures of which a block consisted.
         if let Some(failures) = self.failed_login_attempts.filter(|failures| *failures != user.failed_login_attempts) {
