@@ -10,7 +10,6 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -68,8 +67,7 @@ pub async fn speak<S>(
         // Finds out who is gone without a word.
         .keep_alive_interval(patience)
         .keep_alive_timeout(introduction);
-    let graceful = GracefulShutdown::new();
-    let mut conversation = pin!(graceful.watch(builder.serve_connection(TokioIo::new(stream), service)));
+    let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let over = async {
         tokio::select! {
             () = closed.cancelled() => {}
@@ -82,8 +80,8 @@ pub async fn speak<S>(
         _ = &mut conversation => return,
         () = over => {}
     }
-    let ending = async { tokio::join!(conversation, graceful.shutdown()) };
-    let _ = tokio::time::timeout(patience, ending).await;
+    conversation.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(patience, conversation).await;
 }
 
 /// Streams of a connection are tasks, which a stop waits for.
