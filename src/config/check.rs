@@ -84,6 +84,7 @@ impl Config {
             ("server.shutdown_delay_seconds", self.server.shutdown_delay_seconds, 0),
             ("server.shutdown_grace_seconds", self.server.shutdown_grace_seconds, 0),
             ("grpc.max_streams", u64::from(self.grpc.max_streams), 1),
+            ("grpc.idle_timeout_seconds", self.grpc.idle_timeout_seconds, 1),
             ("grpc.max_connection_age_seconds", self.grpc.max_connection_age_seconds, 1),
             ("database.max_connections", u64::from(self.database.max_connections), 3),
             ("mail.timeout_seconds", self.mail.timeout_seconds, 1),

@@ -112,6 +112,8 @@ pub struct Grpc {
     pub tls_listen: Option<SocketAddr>,
     /// Calls under way at once on one connection.
     pub max_streams: u32,
+    /// How long a connection may idle.
+    pub idle_timeout_seconds: u64,
     /// When a connection is asked to end.
     pub max_connection_age_seconds: u64,
 }

@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(
             message,
             "unknown key `grpc.listn` in the environment (BLOQ_ACCOUNTS_GRPC__LISTN); allowed in [grpc]: \
-             listen, max_connection_age_seconds, max_streams, tls_listen"
+             idle_timeout_seconds, listen, max_connection_age_seconds, max_streams, tls_listen"
         );
         assert!(load(&[("BLOQ_ACCOUNTS_NOWHERE__KEY", "x")]).is_err());
         assert!(load(&[("BLOQ_ACCOUNTS_SERVER", "x")]).is_err());

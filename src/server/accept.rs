@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -33,6 +34,12 @@ use crate::stop::{Step, Stop};
 
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 64 * 1024;
+
+/// After so much silence a client's machine is asked whether it is still there, and then every [`PROBES`], some times.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// See [`SILENCE`].
+const PROBES: Duration = Duration::from_secs(10);
 
 /// What is behind a listener: who answers, and within which bounds. Clones share the places for connections.
 #[derive(Clone)]
@@ -175,6 +182,8 @@ impl Entrance {
         tasks: TaskTracker,
     ) {
         stream.set_nodelay(true).ok();
+        let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBES);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok();
         // A client that does not take its answer must not keep it for ever.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.patience));

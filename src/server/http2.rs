@@ -31,12 +31,15 @@ const MOST_GIVEN_UP: usize = 100;
 pub struct Bounds {
     /// Streams at once.
     pub streams: u32,
+    /// How long it may idle. While it does, nothing is asked of the client: there are some, the vendor's among them, that look
+    /// after a connection only during a call.
+    pub idle: Duration,
     /// When it is asked to end.
     pub age: Duration,
 }
 
-/// Answers what comes over a connection until the client leaves, says nothing for `introduction` at the beginning or for
-/// `patience` later on, the connection is too old, or `closed`. Streams under way may then finish, for `patience` at the most.
+/// Answers what comes over a connection until the client leaves, says nothing for `introduction` at the beginning or for too long
+/// later on, the connection is too old, or `closed`. Streams under way may then finish, for `patience` at the most.
 pub async fn speak<S>(
     stream: S,
     desk: Desk,
@@ -63,16 +66,13 @@ pub async fn speak<S>(
         .max_header_list_size(LONGEST_HEAD)
         .max_send_buf_size(LONGEST_WAITING)
         .max_pending_accept_reset_streams(MOST_GIVEN_UP)
-        .max_local_error_reset_streams(MOST_GIVEN_UP)
-        // Finds out who is gone without a word.
-        .keep_alive_interval(patience)
-        .keep_alive_timeout(introduction);
+        .max_local_error_reset_streams(MOST_GIVEN_UP);
     let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let over = async {
         tokio::select! {
             () = closed.cancelled() => {}
             () = tokio::time::sleep(bounds.age) => {}
-            () = under_way.idle(introduction, patience) => {}
+            () = under_way.idle(introduction, bounds.idle) => {}
         }
     };
     // How it ends (resets, bad framing) is the client's business.

@@ -155,8 +155,9 @@ fn cannot_listen(key: &str, address: SocketAddr, error: std::io::Error) -> anyho
 }
 
 fn protocol(config: &config::Grpc) -> Protocol {
+    let idle = Duration::from_secs(config.idle_timeout_seconds);
     let age = Duration::from_secs(config.max_connection_age_seconds);
-    Protocol::Http2(Bounds { streams: config.max_streams, age })
+    Protocol::Http2(Bounds { streams: config.max_streams, idle, age })
 }
 
 /// Listens for gRPC without encryption. Where nobody has chosen the address and something else is there, the server does without
