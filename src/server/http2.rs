@@ -26,6 +26,9 @@ const LONGEST_WAITING: usize = 64 * 1024;
 /// Streams that a client may give up faster than we notice, before it is an attack (CVE-2023-44487, CVE-2024-2758).
 const MOST_GIVEN_UP: usize = 100;
 
+/// For calls that a client has sent before it hears that the connection ends, and for its goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What one connection may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -81,7 +84,11 @@ pub async fn speak<S>(
         () = over => {}
     }
     conversation.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(patience, conversation).await;
+    tokio::select! {
+        _ = tokio::time::timeout(patience, conversation) => {}
+        // Who looks after the connection only during a call does not say goodbye either.
+        () = under_way.idle(GOODBYE, GOODBYE) => {}
+    }
 }
 
 /// Streams of a connection are tasks, which a stop waits for.
