@@ -3,6 +3,7 @@
 mod connections;
 mod door;
 mod life;
+mod model;
 mod rights;
 mod session;
 mod statuses;
