@@ -12,15 +12,19 @@ const PREFIX: usize = 5;
 /// # Errors
 /// `MalformedBody`; `UnsupportedMediaType` for a compressed one.
 pub fn check(headers: &HeaderMap, body: &[u8]) -> Result<()> {
-    let malformed = |message: &str| Err(Error::invalid(Code::MalformedBody, Problem::new("message", message)));
-    let Some((prefix, message)) = body.split_first_chunk::<PREFIX>() else { return malformed("is missing") };
+    let Some((prefix, message)) = body.split_first_chunk::<PREFIX>() else { return Err(malformed("is missing")) };
     let [flag, length @ ..] = *prefix;
     match flag {
         0 if u32::try_from(message.len()) == Ok(u32::from_be_bytes(length)) => Ok(()),
-        0 => malformed("is not as long as it says, or not the only one"),
+        0 => Err(malformed("is not as long as it says, or not the only one")),
         1 if headers.contains_key("grpc-encoding") => Err(Code::UnsupportedMediaType.into()),
-        _ => malformed("is marked neither as plain nor as compressed in a known way"),
+        _ => Err(malformed("is marked neither as plain nor as compressed in a known way")),
     }
+}
+
+/// What is wrong with a message.
+pub fn malformed(message: &str) -> Error {
+    Error::invalid(Code::MalformedBody, Problem::new("message", message))
 }
 
 #[cfg(test)]

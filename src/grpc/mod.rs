@@ -51,6 +51,9 @@ pub mod contract {
 /// All of `proto/`, for those who ask what there is.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.bin"));
 
+/// How long a question to the library's own services may take to arrive.
+const LONGEST_QUESTION: Duration = Duration::from_secs(10);
+
 /// The whole gRPC door. After `stop` it serves on, and says that it is not well.
 pub fn router(app: App, stop: CancellationToken) -> Router {
     let layers = ServiceBuilder::new()
@@ -73,7 +76,8 @@ pub fn starting() -> Router {
     Router::new().fallback(async || refusal(&Error::Away(None))).merge(public(None, CancellationToken::new()))
 }
 
-/// What everybody may ask, and what is not recorded: whether the server is well, and what can be called.
+/// What everybody may ask, and what is not recorded: whether the server is well, and what can be called. The library answers,
+/// within our bounds.
 fn public(app: Option<App>, stop: CancellationToken) -> Router {
     let health = Doctor::service(app.map(|app| app.pulse.clone()), stop);
     let reflection = || {
@@ -88,9 +92,11 @@ fn public(app: Option<App>, stop: CancellationToken) -> Router {
         all.into_iter().fold(builder, Builder::register_encoded_file_descriptor_set)
     };
     let built = "our own descriptors are good";
+    let health = health.max_decoding_message_size(body::LARGEST);
+    let v1 = reflection().build_v1().expect(built).max_decoding_message_size(body::LARGEST);
+    let v1alpha = reflection().build_v1alpha().expect(built).max_decoding_message_size(body::LARGEST);
     let router = Router::new().route_service(&path(&health), health);
-    let (v1, v1alpha) = (reflection().build_v1().expect(built), reflection().build_v1alpha().expect(built));
-    router.route_service(&path(&v1), v1).route_service(&path(&v1alpha), v1alpha)
+    router.route_service(&path(&v1), v1).route_service(&path(&v1alpha), v1alpha).layer(Around(Blame))
 }
 
 /// All methods of a service.
@@ -178,6 +184,27 @@ impl Middleware for Admit {
         });
         // Whoever gave the call less time has gone by the end of it, and all that was done for it ends there as well.
         bounded(longest, work).await.unwrap_or_else(|error: Error| refusal(&error))
+    }
+}
+
+/// Says of a message to the library's own services whose fault it is: the library's codec calls its own what a client got wrong.
+#[derive(Clone)]
+struct Blame;
+
+impl Middleware for Blame {
+    async fn handle<S: Inner>(self, request: Request, inner: S) -> Response {
+        if let Some(status) = foreign(&request) {
+            return status.into_response();
+        }
+        // Until the answer begins; those who watch go on.
+        let mut answer = pin!(async { Ok(inner.run(request).await) });
+        let answer = bounded(LONGEST_QUESTION, answer.as_mut()).await;
+        let told = answer.as_ref().map(|response| status::status_in(response.headers(), None));
+        match told {
+            Ok(tonic::Code::Internal) => refusal(&message::malformed("is not the request of this method")),
+            Ok(tonic::Code::OutOfRange) => refusal(&Code::PayloadTooLarge.into()),
+            _ => answer.unwrap_or_else(|error| refusal(&error)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Code, Result};
 use crate::events::Draft;
 
 /// Bytes that a handler may see.
-const LARGEST: usize = 64 * 1024;
+pub const LARGEST: usize = 64 * 1024;
 
 /// Bytes that are read at all.
 const PATIENCE: usize = 1024 * 1024;

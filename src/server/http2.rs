@@ -20,6 +20,10 @@ use super::accept::Desk;
 /// Bytes of a request's head, unpacked.
 const LONGEST_HEAD: u32 = 16 * 1024;
 
+/// Bytes of one request, and of all on a connection, that wait until they are read. They are read as they come, so a few do.
+const LONGEST_UNREAD: u32 = 64 * 1024;
+const LONGEST_UNREAD_OF_ALL: u32 = 256 * 1024;
+
 /// Bytes of one answer that wait until the client takes them; the rest waits where it was made.
 const LONGEST_WAITING: usize = 64 * 1024;
 
@@ -67,6 +71,8 @@ pub async fn speak<S>(
         .timer(TokioTimer::new())
         .max_concurrent_streams(bounds.streams)
         .max_header_list_size(LONGEST_HEAD)
+        .initial_stream_window_size(LONGEST_UNREAD)
+        .initial_connection_window_size(LONGEST_UNREAD_OF_ALL)
         .max_send_buf_size(LONGEST_WAITING)
         .max_pending_accept_reset_streams(MOST_GIVEN_UP)
         .max_local_error_reset_streams(MOST_GIVEN_UP);

@@ -1,6 +1,6 @@
 //! Every API request is an event: which, whose, what it says, and that it is there before its answer.
 
-mod away;
+pub mod away;
 mod commit;
 mod crowds;
 mod everybody;

@@ -14,6 +14,7 @@ pub mod seed;
 pub mod tls;
 pub mod token;
 mod traces;
+pub mod wire;
 
 pub use app::{TestApp, behind_a_proxy};
 pub use call::{Answer, Call, count, link, together};

@@ -1,5 +1,6 @@
 //! The Qb2 service: the life of accounts over gRPC.
 
+mod bounds;
 mod connections;
 mod door;
 mod life;
