@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Request};
+use bloq_accounts::error::Code;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use serde_json::Value;
@@ -92,6 +93,13 @@ impl Wire {
     pub async fn call(&self, method: &str, message: &[u8]) -> Told {
         self.send(self.head(method), framed(message)).await
     }
+
+    /// The same with a token.
+    pub async fn call_with(&self, token: &str, method: &str, message: &[u8]) -> Told {
+        let mut head = self.head(method);
+        head.headers_mut().insert("token", token.parse().expect("a header"));
+        self.send(head, framed(message)).await
+    }
 }
 
 impl Told {
@@ -111,6 +119,15 @@ impl Told {
     /// The status of gRPC, if it is an answer of gRPC.
     pub fn status(&self) -> Option<tonic::Code> {
         self.headers.get("grpc-status").map(|value| tonic::Code::from_bytes(value.as_bytes()))
+    }
+
+    /// The public code of a refusal.
+    pub fn code(&self) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| format!("{code:?}") == self.header("error-code"))
+    }
+
+    pub fn request_id(&self) -> &str {
+        self.header("x-request-id")
     }
 }
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod connections;
 mod door;
+mod input;
 mod life;
 mod model;
 mod rights;
