@@ -1,7 +1,7 @@
 //! The standard health service: whether this server can answer calls right now.
 
+use std::future::pending;
 use std::pin::Pin;
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio_util::sync::CancellationToken;
@@ -14,9 +14,6 @@ use super::call::METHODS;
 use crate::db::pulse::Pulse;
 use crate::error::Code;
 
-/// How often who watches is looked after.
-const EVERY: Duration = Duration::from_secs(1);
-
 /// Says that it serves while the database is there and nobody has asked it to stop.
 #[derive(Clone)]
 pub struct Doctor {
@@ -25,7 +22,7 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// For a server with a database. One without is starting, and serves nobody yet.
+    /// For a server with a database. One without is starting, and serves nobody yet. Who watches is told no more after `stop`.
     pub fn service(pulse: Option<Pulse>, stop: CancellationToken) -> HealthServer<Self> {
         HealthServer::new(Self { pulse, stop })
     }
@@ -33,6 +30,21 @@ impl Doctor {
     fn look(&self) -> ServingStatus {
         let is_well = self.pulse.as_ref().is_some_and(Pulse::is_here) && !self.stop.is_cancelled();
         if is_well { ServingStatus::Serving } else { ServingStatus::NotServing }
+    }
+
+    /// Resolves when it may be something else than this.
+    async fn turn(&self, told: Option<ServingStatus>) {
+        let turn = async {
+            match (&self.pulse, told) {
+                (Some(pulse), Some(ServingStatus::Serving)) => pulse.away().await,
+                (Some(pulse), Some(ServingStatus::NotServing)) => pulse.here().await,
+                _ => pending().await,
+            }
+        };
+        tokio::select! {
+            () = turn => {}
+            () = self.stop.cancelled() => {}
+        }
     }
 }
 
@@ -60,20 +72,18 @@ impl Health for Doctor {
     /// Tells at once, and whenever it is something else; a server that stops tells so last.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let (doctor, is_known) = (self.clone(), is_known(&request.get_ref().service));
-        let look = move || if is_known { doctor.look() } else { ServingStatus::ServiceUnknown };
-        let stop = self.stop.clone();
         let news = stream::unfold(None, move |told| {
-            let (look, stop) = (look.clone(), stop.clone());
+            let doctor = doctor.clone();
             async move {
                 loop {
-                    let status = look();
+                    let status = if is_known { doctor.look() } else { ServingStatus::ServiceUnknown };
                     if told != Some(status) {
                         return Some((Ok(response(status)), Some(status)));
                     }
-                    if stop.is_cancelled() {
+                    if doctor.stop.is_cancelled() {
                         return None;
                     }
-                    let _ = tokio::time::timeout(EVERY, stop.cancelled()).await;
+                    doctor.turn(told).await;
                 }
             }
         });

@@ -73,7 +73,10 @@ pub fn router(app: App, stop: CancellationToken) -> Router {
 
 /// What is behind the door before there is an [`App`]: these calls are no events, because there is no database to hold them.
 pub fn starting() -> Router {
-    Router::new().fallback(async || refusal(&Error::Away(None))).merge(public(None, CancellationToken::new()))
+    // Who watches this is told once, and asks again: it is another router that will know.
+    let told = CancellationToken::new();
+    told.cancel();
+    Router::new().fallback(async || refusal(&Error::Away(None))).merge(public(None, told))
 }
 
 /// What everybody may ask, and what is not recorded: whether the server is well, and what can be called. The library answers,

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderValue, Request};
 use bloq_accounts::grpc::contract::blickfeld::secure::services::authentication_login_request::{Credentials, User};
 use bloq_accounts::grpc::contract::blickfeld::secure::services::{AccountBlockRequest, AuthenticationLoginRequest};
-use h2::Reason;
+use bloq_accounts::server::Door;
+use bloq_accounts::stop::Stop;
+use h2::{Reason, RecvStream};
 use prost::Message;
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::events::away::Postgres;
+use crate::events::away::{self, Postgres};
 use crate::harness::database::Database;
 use crate::harness::program::{DEADLINE, until};
 use crate::harness::qb2::{ACTIVE, code_of, refused};
@@ -372,6 +374,51 @@ async fn who_watches_or_looks_around_holds_up_no_stop_for_long() {
     app.stop().await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(ends(wire).await);
+}
+
+/// Who watches, from the answer on.
+async fn watch(wire: &Wire) -> RecvStream {
+    let (answer, mut stream) = wire.begin(wire.head(WATCH)).await;
+    stream.send_data(framed(&[]).into(), true).expect("it is sent");
+    answer.await.expect("an answer").into_body()
+}
+
+/// What is told next: 1 is SERVING, 2 NOT_SERVING; `None` at the end.
+async fn next_status(watched: &mut RecvStream) -> Option<u8> {
+    let message = tokio::time::timeout(DEADLINE, watched.data()).await.expect("in time")?.expect("it comes");
+    message.last().copied()
+}
+
+#[tokio::test]
+async fn who_watches_is_told_when_the_database_goes_and_comes_back() {
+    let postgres = Postgres::start().await;
+    let app = TestApp::start_on(Database::elsewhere(postgres.running.url()), |_| {}).await;
+    let wire = app.wire().await;
+    let mut watched = watch(&wire).await;
+    assert_eq!(next_status(&mut watched).await, Some(1));
+    let place = postgres.stop().await;
+    assert_eq!(next_status(&mut watched).await, Some(2));
+    let running = away::start(&place).await;
+    assert_eq!(next_status(&mut watched).await, Some(1));
+    let stopping = tokio::spawn(app.stop());
+    assert_eq!((next_status(&mut watched).await, next_status(&mut watched).await), (Some(2), None));
+    stopping.await.expect("in order");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_watches_a_server_that_starts_is_told_to_ask_again() {
+    let app = TestApp::start().await;
+    let stop = Stop::new(&app.config.server);
+    let door = Door::open(&app.config, app.clock.clone(), stop.clone()).await.expect("a free port");
+    let address = door.addresses().grpc.expect("a gRPC door");
+    let wire = Wire::over(TcpStream::connect(address).await.expect("a connection"), address).await;
+    let mut watched = watch(&wire).await;
+    assert_eq!((next_status(&mut watched).await, next_status(&mut watched).await), (Some(2), None));
+    door.lead_to(app.app.clone());
+    assert_eq!(next_status(&mut watch(&wire).await).await, Some(1));
+    stop.ask();
+    door.closed().await;
 }
 
 #[tokio::test]
