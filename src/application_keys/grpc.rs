@@ -88,8 +88,7 @@ impl ApplicationKey for Door {
             read_only: wanted.access_read_only || caller.read_only,
             http: wanted.access_http,
         };
-        let made = self.keys.create(owner, &new).await?;
-        call.touched(owner);
+        let made = self.keys.create(owner, &new, call.by()?).await?;
         let key = made.secret.expose().to_owned();
         Ok(Response::new(ApplicationKeyCreateResponse { key, uuid: made.key.id }))
     }
@@ -99,7 +98,8 @@ impl ApplicationKey for Door {
         let caller = call.member()?;
         let id = fields::only("uuid", fields::key(&request.get_ref().uuid))?;
         let is_anybodys = caller.level >= Level::Admin && !caller.read_only;
-        self.keys.delete((!is_anybodys).then_some(caller.user.id), id).await?;
+        let owner = self.keys.delete((!is_anybodys).then_some(caller.user.id), id, call.by()?).await?;
+        call.touched(owner);
         Ok(Response::new(()))
     }
 }

@@ -1,14 +1,12 @@
 //! Makes, lists, finds and deletes application keys.
 
-use sqlx::PgConnection;
-
 use super::{ApplicationKey, NewApplicationKey, WithSecret, store};
 use crate::clock::Clock;
 use crate::db::{self, Pool};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::random::Random;
 use crate::secret::PlainSecret;
-use crate::users::{UserId, Users};
+use crate::users::{By, UserId, Users};
 
 /// Characters of an id, and of a secret.
 const LENGTH: usize = 32;
@@ -34,10 +32,11 @@ impl ApplicationKeys {
     /// A new key with its secret, which is never to be seen again. Others stay good.
     ///
     /// # Errors
-    /// `TooManyApplicationKeys`; `HttpKeyExists`; `NotFound` when there is no such user.
-    pub async fn create(&self, user: UserId, new: &NewApplicationKey) -> Result<WithSecret> {
+    /// `TooManyApplicationKeys`; `HttpKeyExists`; and those of [`Users::lock_for`].
+    pub async fn create(&self, user: UserId, new: &NewApplicationKey, by: By) -> Result<WithSecret> {
         let mut tx = self.pool.begin().await?;
-        self.lock(&mut tx, user).await?;
+        // One at a time for a user, or fifty parallel requests would each count forty-nine keys.
+        self.users.lock_for(&mut tx, user, by).await?;
         let keys = store::list(&mut tx, user).await?;
         if new.http && keys.iter().any(|key| key.http) {
             return Err(Code::HttpKeyExists.into());
@@ -76,27 +75,20 @@ impl ApplicationKeys {
         Ok(store::find_by_secret(&mut *self.pool.acquire().await?, &secret.hash()).await?)
     }
 
-    /// Deletes a key of this user, or anybody's where no user is named. Nothing is logged in with it from then on.
+    /// Deletes a key of this user, or anybody's where no user is named; answers whose it was. Nothing is logged in with it from then
+    /// on.
     ///
     /// # Errors
-    /// `NotFound`, also when it is somebody else's.
-    pub async fn delete(&self, owner: Option<UserId>, id: &str) -> Result<()> {
+    /// `NotFound`, also when it is somebody else's; and those of [`Users::lock_for`].
+    pub async fn delete(&self, owner: Option<UserId>, id: &str, by: By) -> Result<UserId> {
         let mut tx = self.pool.begin().await?;
         let found = store::find(&mut tx, id).await?;
         let key = found.filter(|key| owner.is_none_or(|owner| key.user == owner)).ok_or(Code::NotFound)?;
-        self.lock(&mut tx, key.user).await?;
+        self.users.lock_for(&mut tx, key.user, by).await?;
         if !store::delete(&mut tx, id).await? {
             return Err(Code::NotFound.into());
         }
-        Ok(tx.commit().await?)
-    }
-
-    /// One at a time for a user, or fifty parallel requests would each count forty-nine keys.
-    async fn lock(&self, tx: &mut PgConnection, user: UserId) -> Result<()> {
-        self.users.lock(tx, user).await.map_err(|error| match error {
-            // The user may be another one than who asks.
-            Error::Refused(Code::TokenInvalid) => Code::NotFound.into(),
-            error => error,
-        })
+        tx.commit().await?;
+        Ok(key.user)
     }
 }

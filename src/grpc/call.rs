@@ -14,7 +14,7 @@ use crate::http::extract::agent;
 use crate::origin::Origin;
 use crate::secret::PlainSecret;
 use crate::tokens::Level;
-use crate::users::UserId;
+use crate::users::{By, UserId};
 
 /// The metadata in which a token travels, bare.
 pub const TOKEN: HeaderName = HeaderName::from_static("token");
@@ -141,9 +141,27 @@ impl Call {
         if caller.level < Level::Admin {
             return Err(Code::Forbidden.into());
         }
-        let account = fields::only(field, fields::account(uuid))?;
+        let account = self.named(field, uuid)?;
         let is_allowed = whom == Whom::ToSee || account == caller.user.id || !caller.read_only;
         if is_allowed { Ok(account) } else { Err(Code::Forbidden.into()) }
+    }
+
+    /// The account that a field must name, of which the event tells.
+    ///
+    /// # Errors
+    /// `ValidationFailed`.
+    pub fn named(&self, field: &str, uuid: &str) -> Result<UserId> {
+        let account = fields::only(field, fields::account(uuid))?;
+        self.touched(account);
+        Ok(account)
+    }
+
+    /// On whose word something is done.
+    ///
+    /// # Errors
+    /// `Unauthorized`.
+    pub fn by(&self) -> Result<By> {
+        Ok(By::from(&self.caller()?.user))
     }
 
     /// Notes in the event which account a call was about, where that is not the caller's own.

@@ -148,13 +148,13 @@ impl Tokens {
         if !db::on_constraint(inserted, &[("account_tokens_application_key_fkey", Code::NotFound)])? {
             return Err(Code::InvalidCredentials.into());
         }
-        let lifetime = expires_at.timestamp() - now.timestamp();
         self.sign(Claims {
+            exp: expires_at.timestamp(),
             level: Some(grant.level),
             read_only: Some(grant.read_only),
             session: Some(session.id),
             application_key: grant.application_key.map(str::to_owned),
-            ..self.claims(id, grant.user, vec![Audience::Qb2], lifetime)
+            ..self.claims(id, grant.user, vec![Audience::Qb2], 0)
         })
     }
 

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use tonic::{Request, Response, Status};
 
 use super::{
-    AccessLevel, LoginName, NewName, NewUser, PasswordUpdate, Place, ResetBy, Search, State, User, UserChange, Users,
-    Way,
+    AccessLevel, By, LoginName, NewName, NewUser, PasswordUpdate, Place, Search, State, User, UserChange, Users, Way,
 };
 use crate::app::App;
 use crate::auth::Qb2Caller;
@@ -68,7 +67,7 @@ impl Account for Door {
             read_only: wanted.access_read_only,
             password: None,
         };
-        let (user, activation) = self.users.create(new).await?;
+        let (user, activation) = self.users.create(new, call.by()?).await?;
         call.touched(user.id);
         let activation_password = activation.map(|password| password.expose().to_owned()).unwrap_or_default();
         Ok(Response::new(AccountCreateResponse { activation_password, uuid: uuid(&user) }))
@@ -76,25 +75,22 @@ impl Account for Door {
 
     async fn block(&self, request: Request<AccountBlockRequest>) -> Result<Response<()>, Status> {
         let call = Call::of(&request)?;
-        let id = fields::only("uuid", fields::account(&request.get_ref().uuid))?;
-        call.touched(id);
-        self.users.block(id).await?;
+        let id = call.named("uuid", &request.get_ref().uuid)?;
+        self.users.block(id, call.by()?).await?;
         Ok(Response::new(()))
     }
 
     async fn reset(&self, request: Request<AccountResetRequest>) -> Result<Response<AccountResetResponse>, Status> {
         let call = Call::of(&request)?;
-        let id = fields::only("uuid", fields::account(&request.get_ref().uuid))?;
-        call.touched(id);
-        let (_, activation) = self.users.reset(id, ResetBy::Administrator).await?;
+        let id = call.named("uuid", &request.get_ref().uuid)?;
+        let (_, activation) = self.users.reset(id, call.by()?).await?;
         Ok(Response::new(AccountResetResponse { activation_password: activation.expose().to_owned() }))
     }
 
     async fn delete(&self, request: Request<AccountDeleteRequest>) -> Result<Response<()>, Status> {
         let call = Call::of(&request)?;
         let id = call.account("uuid", &request.get_ref().uuid, Whom::ToChange)?;
-        call.touched(id);
-        self.users.remove(id, &call.origin).await?;
+        self.users.remove(id, call.by()?, &call.origin).await?;
         Ok(Response::new(()))
     }
 
@@ -118,7 +114,6 @@ impl Account for Door {
             let id = call.account("uuid", &uuid, Whom::ToChange)?;
             self.users.find(id).await?.ok_or(Code::NotFound)?
         };
-        call.touched(user.id);
 
         let mut fields = Fields::default();
         let change = account.map(|account| {
@@ -137,10 +132,14 @@ impl Account for Door {
             let keep = (user.id == caller.user.id && caller.level >= Level::Authorized).then_some(caller.token_id);
             PasswordUpdate { current, new, keep }
         });
-        if password.is_some() {
+        // A name that is taken tells that somebody has it.
+        if password.is_some() || change.name.is_some() {
             self.quotas.ask(Action::Confirmation, Network::of_client(&call.origin))?;
         }
-        self.users.store(&user, &change, password.as_ref(), &call.origin).await.map_err(in_our_words)?;
+        self.users
+            .store(&user, &change, password.as_ref(), By::from(&caller.user), &call.origin)
+            .await
+            .map_err(in_our_words)?;
         Ok(Response::new(()))
     }
 }

@@ -36,7 +36,7 @@ pub use profile::{
     ShortText,
 };
 pub use search::{Found, Place, Search, SearchText, Way};
-pub use service::{Entrant, NewName, NewUser, PasswordUpdate, ResetBy, SignUp, UserChange, Users};
+pub use service::{By, Entrant, NewName, NewUser, PasswordUpdate, SignUp, UserChange, Users};
 
 /// A user's id: shown as `user-<uuid v4>` by REST and as the bare UUID by gRPC (decisions.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]

@@ -413,12 +413,13 @@ pub async fn update_activation(
     .await
 }
 
-/// Counts a wrong password; answers how many there are now.
-pub async fn mark_failed_login(connection: &mut PgConnection, id: UserId) -> sqlx::Result<i32> {
+/// Counts a wrong password, if the right one is still that of this token version; answers how many there are now.
+pub async fn mark_failed_login(connection: &mut PgConnection, id: UserId, token_version: i64) -> sqlx::Result<i32> {
     sqlx::query_scalar!(
-        "update users set failed_login_attempts = failed_login_attempts + 1 where id = $1
+        "update users set failed_login_attempts = failed_login_attempts + 1 where id = $1 and token_version = $2
          returning failed_login_attempts",
         id.0,
+        token_version,
     )
     .fetch_optional(connection)
     .await

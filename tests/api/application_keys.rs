@@ -3,7 +3,7 @@
 use bloq_accounts::application_keys::{ApplicationKey, ApplicationKeys, NewApplicationKey, WithSecret};
 use bloq_accounts::error::{Code, Result};
 use bloq_accounts::secret::PlainSecret;
-use bloq_accounts::users::{AccessLevel, ShortText, UserId};
+use bloq_accounts::users::{AccessLevel, By, ShortText, UserId};
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ fn keys(app: &TestApp) -> &ApplicationKeys {
 }
 
 async fn make(app: &TestApp, person: &Person, purpose: &str) -> WithSecret {
-    keys(app).create(id(person), &new(purpose)).await.expect("a key")
+    keys(app).create(id(person), &new(purpose), By::Operator).await.expect("a key")
 }
 
 async fn ids(app: &TestApp, person: &Person) -> Vec<String> {
@@ -45,7 +45,7 @@ async fn a_person_makes_an_application_key_and_is_found_by_its_secret() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
     let ask = NewApplicationKey { level: AccessLevel::Admin, read_only: true, http: true, ..new("") };
-    let WithSecret { key, secret } = keys(&app).create(id(&ada), &ask).await.expect("a key");
+    let WithSecret { key, secret } = keys(&app).create(id(&ada), &ask, By::Operator).await.expect("a key");
     assert!(is_alphanumeric(&key.id) && is_alphanumeric(secret.expose()) && key.id != secret.expose(), "{key:?}");
     let ApplicationKey { user, purpose, level, read_only, http, created_at, .. } = key.clone();
     assert_eq!((user, purpose.as_str(), created_at), (id(&ada), "", app.now()));
@@ -104,7 +104,7 @@ async fn a_user_has_at_most_50_keys_however_fast_they_are_made() {
     let (ada, bob, other) = (app.person("ada").await, app.person("bob").await, app.replica().await);
     let made = join_all((0..60).map(|turn| {
         let keys = keys(if turn % 2 == 0 { &app } else { &other });
-        async { keys.create(id(&ada), &new("camera")).await }
+        async { keys.create(id(&ada), &new("camera"), By::Operator).await }
     }))
     .await;
     assert_eq!(made.iter().filter(|outcome| outcome.is_ok()).count(), 50);
@@ -114,7 +114,7 @@ async fn a_user_has_at_most_50_keys_however_fast_they_are_made() {
     assert_eq!(ids(&app, &ada).await.len(), ApplicationKeys::MOST);
     make(&app, &bob, "Bob's").await;
 
-    keys(&app).delete(Some(id(&ada)), &ids(&app, &ada).await[0]).await.expect("it is gone");
+    keys(&app).delete(Some(id(&ada)), &ids(&app, &ada).await[0], By::Operator).await.expect("it is gone");
     make(&app, &ada, "another").await;
 }
 
@@ -123,23 +123,23 @@ async fn a_user_has_one_key_for_http_however_fast_they_are_made() {
     let app = TestApp::start().await;
     let (ada, bob) = (app.person("ada").await, app.person("bob").await);
     let ask = NewApplicationKey { http: true, ..new("camera") };
-    let made = join_all((0..10).map(|_| keys(&app).create(id(&ada), &ask))).await;
+    let made = join_all((0..10).map(|_| keys(&app).create(id(&ada), &ask, By::Operator))).await;
     assert_eq!(made.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for outcome in made.into_iter().filter(Result::is_err) {
         refused(outcome, Code::HttpKeyExists);
     }
-    keys(&app).create(id(&bob), &ask).await.expect("Bob's own");
+    keys(&app).create(id(&bob), &ask, By::Operator).await.expect("Bob's own");
     make(&app, &ada, "not for http").await;
 
     let first = keys(&app).list(id(&ada)).await.expect("a list").into_iter().find(|key| key.http).expect("a key");
-    keys(&app).delete(Some(id(&ada)), &first.id).await.expect("it is gone");
-    keys(&app).create(id(&ada), &ask).await.expect("another one");
+    keys(&app).delete(Some(id(&ada)), &first.id, By::Operator).await.expect("it is gone");
+    keys(&app).create(id(&ada), &ask, By::Operator).await.expect("another one");
 }
 
 #[tokio::test]
 async fn nobody_unknown_gets_a_key() {
     let app = TestApp::start().await;
-    refused(keys(&app).create(UserId(Uuid::nil()), &new("camera")).await, Code::NotFound);
+    refused(keys(&app).create(UserId(Uuid::nil()), &new("camera"), By::Operator).await, Code::NotFound);
 }
 
 #[tokio::test]
@@ -147,14 +147,14 @@ async fn a_person_deletes_an_own_key_and_an_administrator_anybodys() {
     let app = TestApp::start().await;
     let (ada, bob) = (app.person("ada").await, app.person("bob").await);
     let (one, two) = (make(&app, &ada, "one").await, make(&app, &ada, "two").await);
-    refused(keys(&app).delete(Some(id(&bob)), &one.key.id).await, Code::NotFound);
-    keys(&app).delete(Some(id(&ada)), &one.key.id).await.expect("it is gone");
-    refused(keys(&app).delete(Some(id(&ada)), &one.key.id).await, Code::NotFound);
+    refused(keys(&app).delete(Some(id(&bob)), &one.key.id, By::Operator).await, Code::NotFound);
+    keys(&app).delete(Some(id(&ada)), &one.key.id, By::Operator).await.expect("it is gone");
+    refused(keys(&app).delete(Some(id(&ada)), &one.key.id, By::Operator).await, Code::NotFound);
     assert!(keys(&app).find_by_secret(&one.secret).await.expect("an answer").is_none());
 
-    keys(&app).delete(None, &two.key.id).await.expect("it is gone");
+    keys(&app).delete(None, &two.key.id, By::Operator).await.expect("it is gone");
     for unknown in [two.key.id.as_str(), "", "nonsense"] {
-        refused(keys(&app).delete(None, unknown).await, Code::NotFound);
+        refused(keys(&app).delete(None, unknown, By::Operator).await, Code::NotFound);
     }
     assert_eq!(ids(&app, &ada).await, [""; 0]);
 }
@@ -164,7 +164,7 @@ async fn of_deletions_at_the_same_moment_one_wins() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
     let made = make(&app, &ada, "camera").await;
-    let outcomes = join_all((0..20).map(|_| keys(&app).delete(None, &made.key.id))).await;
+    let outcomes = join_all((0..20).map(|_| keys(&app).delete(None, &made.key.id, By::Operator))).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for outcome in outcomes.into_iter().filter(Result::is_err) {
         refused(outcome, Code::NotFound);
@@ -179,7 +179,7 @@ async fn who_leaves_takes_the_keys_along() {
     app.leave(&ada.token, &ada.password).await.expect(204);
     assert!(keys(&app).find_by_secret(&gone.secret).await.expect("an answer").is_none());
     assert!(keys(&app).find_by_secret(&kept.secret).await.expect("an answer").is_some());
-    refused(keys(&app).create(id(&ada), &new("late")).await, Code::NotFound);
+    refused(keys(&app).create(id(&ada), &new("late"), By::Operator).await, Code::NotFound);
 }
 
 #[tokio::test]
@@ -192,9 +192,9 @@ async fn a_key_that_comes_or_goes_is_another_version_of_its_user() {
     seen.push(version().await);
     app.execute("update application_keys set read_only = true").await;
     seen.push(version().await);
-    keys(&app).delete(None, &made.key.id).await.expect("it is gone");
+    keys(&app).delete(None, &made.key.id, By::Operator).await.expect("it is gone");
     seen.push(version().await);
-    app.execute("truncate application_keys").await;
+    app.execute("truncate application_keys cascade").await;
     seen.push(version().await);
     seen.dedup();
     assert_eq!(seen.len(), 5);

@@ -1,7 +1,7 @@
 //! `GET /users/me/export`: everything we hold about a person.
 
 use bloq_accounts::application_keys::NewApplicationKey;
-use bloq_accounts::users::{AccessLevel, ShortText};
+use bloq_accounts::users::{AccessLevel, By, ShortText};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -17,7 +17,8 @@ async fn a_person_gets_everything_and_no_secret() {
     app.client_key(&bob).await;
     let purpose = ShortText::parse("camera").expect("a purpose");
     let new = NewApplicationKey { purpose, level: AccessLevel::Authorized, read_only: true, http: false };
-    let application_key = app.app.application_keys.create(ada.id.parse().expect("an id"), &new).await.expect("a key");
+    let application_key =
+        app.app.application_keys.create(ada.id.parse().expect("an id"), &new, By::Operator).await.expect("a key");
     app.forget_password(&ada.email).await.expect(202);
     let reset = app.mailed_token(&ada.email).await;
     let answer = app.get("/users/me/export").bearer(&ada.token).await.expect(200);

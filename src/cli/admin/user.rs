@@ -12,7 +12,7 @@ use crate::origin::Origin;
 use crate::users::http::{InvitedView, UserView};
 use crate::users::password::Password;
 use crate::users::{
-    AccessLevel, EmailAddress, Login, LoginName, NewName, NewUser, Place, ResetBy, Search, SearchText, State, User,
+    AccessLevel, By, EmailAddress, Login, LoginName, NewName, NewUser, Place, Search, SearchText, State, User,
     UserChange, Users, Way,
 };
 
@@ -33,9 +33,9 @@ pub enum Command {
         /// The new level
         #[arg(value_enum)]
         level: AccessLevel,
-        /// Allow only reading
-        #[arg(long)]
-        read_only: bool,
+        /// Allow only reading, or with =false more than that; if not given, what was allowed stays
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        read_only: Option<bool>,
     },
     /// Block a user, with everything that the password, tokens and client keys open
     Block(Shown),
@@ -123,26 +123,26 @@ pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
         }
         Command::SetLevel { user: shown, level, read_only } => {
             let user = shown.named.find(users).await?;
-            let change = UserChange { level: Some(level), read_only: Some(read_only), ..UserChange::default() };
-            let user = users.change(user.id, &change).await.map_err(plain)?;
+            let change = UserChange { level: Some(level), read_only, ..UserChange::default() };
+            let user = users.change(user.id, &change, By::Operator).await.map_err(plain)?;
             output::note(format_args!("{} is now {}", user.id, level_name(&user)));
             shown.answer(&user)
         }
         Command::Block(shown) => {
             let user = shown.named.find(users).await?;
-            let user = users.block(user.id).await.map_err(plain)?;
+            let user = users.block(user.id, By::Operator).await.map_err(plain)?;
             output::note(format_args!("{} is blocked", user.id));
             shown.answer(&user)
         }
         Command::Reset(shown) => {
             let user = shown.named.find(users).await?;
-            let (user, activation) = users.reset(user.id, ResetBy::Operator).await.map_err(plain)?;
+            let (user, activation) = users.reset(user.id, By::Operator).await.map_err(plain)?;
             output::note(format_args!("reset {}", user.id));
             hand_over(&user, Some(&activation), shown.json, "reset it once more")
         }
         Command::Delete(user) => {
             let user = user.find(users).await?;
-            users.remove(user.id, &Origin::default()).await.map_err(plain)?;
+            users.remove(user.id, By::Operator, &Origin::default()).await.map_err(plain)?;
             output::note(format_args!("deleted {}", user.id));
             Ok(())
         }
@@ -178,7 +178,7 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
     };
     let level = if create.admin { AccessLevel::Admin } else { AccessLevel::Authorized };
     let new = NewUser { name, level, read_only: create.read_only, password };
-    let (user, activation) = users.create(new).await.map_err(plain)?;
+    let (user, activation) = users.create(new, By::Operator).await.map_err(plain)?;
     output::note(format_args!("made {} ({})", user.id, level_name(&user)));
     if user.email.is_some() {
         output::note("a mail that asks for the proof of the e-mail is queued; `admin user verify` does without");

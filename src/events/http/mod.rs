@@ -14,7 +14,7 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Event, EventId, Feed, Filter, Order, StatusFilter, Whose};
+use super::{Event, EventId, Feed, Filter, GRPC, Order, StatusFilter, Whose};
 use crate::app::App;
 use crate::auth;
 use crate::clock::Timestamp;
@@ -64,6 +64,7 @@ pub struct EventView {
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct InputView {
+    /// Of gRPC the call, as in `path`.
     #[schema(example = "GET")]
     method: String,
     /// Without query; the route's pattern where a segment is a secret or an e-mail.
@@ -96,9 +97,9 @@ impl From<Event> for EventView {
         Self {
             id: EventId(event.id).to_string(),
             created_at: event.created_at().into(),
-            service: event.service,
             input: InputView {
-                method: event.method,
+                // What is called over gRPC is called by its path; the method of HTTP is always the same.
+                method: if event.service == GRPC { event.path.clone() } else { event.method },
                 path: event.path,
                 ip: event.ip.map(|ip| ip.to_string()),
                 user_agent: event.user_agent,
@@ -112,6 +113,7 @@ impl From<Event> for EventView {
             },
             service_data: event.service_data.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
             user: event.user.map(|user| user.to_string()),
+            service: event.service,
         }
     }
 }

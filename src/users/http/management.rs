@@ -19,7 +19,7 @@ use crate::http::query::{Query, links};
 use crate::origin::Origin;
 use crate::users::password::Password;
 use crate::users::{
-    AccessLevel, BlockCause, EmailAddress, LoginName, NewName, NewUser, Place, ResetBy, Search, SearchText,
+    AccessLevel, BlockCause, By, EmailAddress, LoginName, NewName, NewUser, Place, Search, SearchText,
     State as UserState, User, UserChange, Users, Way,
 };
 
@@ -190,7 +190,7 @@ struct InvitationRequest {
 )]
 pub(super) async fn invite(
     State(users): State<Users>,
-    _admin: FullAdmin,
+    FullAdmin(admin): FullAdmin,
     draft: Draft,
     JsonBody(mut body): JsonBody,
 ) -> Result<(StatusCode, SecretJson<InvitedView>)> {
@@ -202,7 +202,8 @@ pub(super) async fn invite(
     let level = body.optional("level", AccessLevel::parse).unwrap_or(AccessLevel::Authorized);
     let read_only = body.change_flag("readOnly") == Change::Set(true);
     let (Some(name), true) = (email.or(name), body.is_fine()) else { return Err(body.into_error()) };
-    let (user, activation) = users.invite(NewUser { name, level, read_only, password: None }).await?;
+    let (user, activation) =
+        users.invite(NewUser { name, level, read_only, password: None }, By::from(&*admin.user)).await?;
     draft.add("user", user.id.to_string());
     Ok((StatusCode::CREATED, SecretJson(InvitedView::new(&user, activation.as_ref()))))
 }
@@ -275,7 +276,7 @@ struct UserPatch {
 )]
 pub(super) async fn change_user(
     State(users): State<Users>,
-    _admin: FullAdmin,
+    FullAdmin(admin): FullAdmin,
     draft: Draft,
     path: PathFields,
     MergePatch(mut body): MergePatch,
@@ -294,7 +295,7 @@ pub(super) async fn change_user(
         return Err(body.into_error());
     }
     let user = named(&users, &path, &draft).await?;
-    Ok(Json((&users.change(user.id, &change).await?).into()))
+    Ok(Json((&users.change(user.id, &change, By::from(&*admin.user)).await?).into()))
 }
 
 /// Delete a user
@@ -315,13 +316,13 @@ pub(super) async fn change_user(
 )]
 pub(super) async fn delete_user(
     State(users): State<Users>,
-    _admin: FullAdmin,
+    FullAdmin(admin): FullAdmin,
     draft: Draft,
     origin: Origin,
     path: PathFields,
 ) -> Result<StatusCode> {
     let user = named(&users, &path, &draft).await?;
-    users.remove(user.id, &origin).await?;
+    users.remove(user.id, By::from(&*admin.user), &origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -344,12 +345,12 @@ pub(super) async fn delete_user(
 )]
 pub(super) async fn block_user(
     State(users): State<Users>,
-    _admin: FullAdmin,
+    FullAdmin(admin): FullAdmin,
     draft: Draft,
     path: PathFields,
 ) -> Result<Json<UserView>> {
     let user = named(&users, &path, &draft).await?;
-    Ok(Json((&users.block(user.id).await?).into()))
+    Ok(Json((&users.block(user.id, By::from(&*admin.user)).await?).into()))
 }
 
 /// Reset a user
@@ -372,12 +373,12 @@ pub(super) async fn block_user(
 )]
 pub(super) async fn reset_user(
     State(users): State<Users>,
-    _admin: FullAdmin,
+    FullAdmin(admin): FullAdmin,
     draft: Draft,
     path: PathFields,
 ) -> Result<SecretJson<InvitedView>> {
     let user = named(&users, &path, &draft).await?;
-    let (user, activation) = users.reset(user.id, ResetBy::Administrator).await?;
+    let (user, activation) = users.reset(user.id, By::from(&*admin.user)).await?;
     Ok(SecretJson(InvitedView::new(&user, Some(&activation))))
 }
 

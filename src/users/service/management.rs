@@ -38,6 +38,15 @@ impl UserChange {
         count.ok_or_else(|| "must be a number from 0 to 1000000".into())
     }
 
+    /// What it takes to make this change of a user: all but the own name is a matter of rights.
+    fn needs(&self, id: UserId, by: By) -> Needs {
+        let Self { name: _, level, read_only, state, failed_login_attempts } = self;
+        let is_about_rights =
+            level.is_some() || read_only.is_some() || state.is_some() || failed_login_attempts.is_some();
+        let is_own = matches!(by, By::Caller { id: caller, .. } if caller == id);
+        if is_own && !is_about_rights { Needs::Oneself } else { Needs::Rights }
+    }
+
     /// The user as this change would have him.
     ///
     /// # Errors
@@ -68,6 +77,15 @@ impl UserChange {
     }
 }
 
+/// What a caller must be for what is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// An administrator who may do more than read.
+    Rights,
+    /// The user whom it is done to.
+    Oneself,
+}
+
 /// A new password for a user who knows the old one.
 pub struct PasswordUpdate {
     /// The old one, or an activation password.
@@ -78,29 +96,27 @@ pub struct PasswordUpdate {
     pub keep: Option<Uuid>,
 }
 
-/// Who resets a user.
+/// On whose word something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetBy {
-    /// An administrator, who may not reset the last active one.
-    Administrator,
+pub enum By {
     /// The command line, the way back when nobody can log in any more.
     Operator,
+    /// Somebody whose rights a door has found good, as long as the tokens of this version are.
+    Caller {
+        /// Who.
+        id: UserId,
+        /// Of the row that the door has seen.
+        token_version: i64,
+    },
+}
+
+impl From<&User> for By {
+    fn from(user: &User) -> Self {
+        Self::Caller { id: user.id, token_version: user.token_version }
+    }
 }
 
 impl Users {
-    /// Users who pass, oldest first, `at_most`, after this one.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such user any more; [`Users::page`] walks on from where one was.
-    pub async fn search(&self, search: &Search, after: Option<UserId>, at_most: i64) -> Result<Vec<User>> {
-        let mut connection = self.pool.acquire().await?;
-        let place = match after {
-            Some(id) => Place::from(&store::find(&mut connection, id).await?.ok_or(Code::NotFound)?),
-            None => Place::BEGINNING,
-        };
-        Ok(store::list_after(&mut connection, search, place, at_most).await?)
-    }
-
     /// A page of the users who pass, `at_most` on it.
     pub async fn page(&self, search: &Search, way: Way, at_most: i64) -> Result<Found> {
         let mut connection = self.pool.acquire().await?;
@@ -137,22 +153,29 @@ impl Users {
     /// Changes what is an administrator's to change.
     ///
     /// # Errors
-    /// `NotFound`, `NameTaken`, `InvalidState`, `LastAdmin`, `ValidationFailed`.
-    pub async fn change(&self, id: UserId, change: &UserChange) -> Result<User> {
-        self.alter(id, |user| change.apply(user)).await
+    /// `NotFound`, `NameTaken`, `InvalidState`, `LastAdmin`, `ValidationFailed`, and those of [`Users::vouch`].
+    pub async fn change(&self, id: UserId, change: &UserChange, by: By) -> Result<User> {
+        self.alter(id, by, change.needs(id, by), |user| change.apply(user)).await
     }
 
     /// Blocks a user as an administrator does: what the user's tokens and keys open ends at once. Again it changes nothing, and
     /// a block by failures becomes one by an administrator.
     ///
     /// # Errors
-    /// `NotFound`, `LastAdmin`.
-    pub async fn block(&self, id: UserId) -> Result<User> {
-        self.alter(id, |user| Ok(User { block_cause: Some(BlockCause::Admin), ..user.clone() })).await
+    /// `NotFound`, `LastAdmin`, and those of [`Users::vouch`].
+    pub async fn block(&self, id: UserId, by: By) -> Result<User> {
+        let blocked = |user: &User| Ok(User { block_cause: Some(BlockCause::Admin), ..user.clone() });
+        self.alter(id, by, Needs::Rights, blocked).await
     }
 
-    async fn alter(&self, id: UserId, change: impl FnOnce(&User) -> Result<User>) -> Result<User> {
-        let (mut tx, before) = self.begin(id).await?;
+    async fn alter(
+        &self,
+        id: UserId,
+        by: By,
+        needs: Needs,
+        change: impl FnOnce(&User) -> Result<User>,
+    ) -> Result<User> {
+        let (mut tx, before) = self.begin(id, by, needs).await?;
         let after = self.alter_in(&mut tx, before, change).await?;
         tx.commit().await?;
         Ok(after)
@@ -194,11 +217,15 @@ impl Users {
         user: &User,
         change: &UserChange,
         password: Option<&PasswordUpdate>,
+        by: By,
         origin: &Origin,
     ) -> Result<()> {
-        let Some(update) = password else { return self.change(user.id, change).await.map(drop) };
-        let password_hash = self.prepare_password(user, &update.current, &update.new).await?;
-        let (mut tx, before) = self.begin(user.id).await?;
+        let Some(update) = password else { return self.change(user.id, change, by).await.map(drop) };
+        // The new password is judged beside the new name.
+        let name = change.name.as_ref().map(|name| name.as_str().to_owned());
+        let named = User { login_name: name.or_else(|| user.login_name.clone()), ..user.clone() };
+        let password_hash = self.prepare_password(&named, &update.current, &update.new).await?;
+        let (mut tx, before) = self.begin(user.id, by, change.needs(user.id, by)).await?;
         self.alter_in(&mut tx, before, |user| change.apply(user)).await?;
         self.commit_password(tx, user, &password_hash, update.keep, origin).await.map(drop)
     }
@@ -207,13 +234,13 @@ impl Users {
     /// opened it, account tokens and older mails are void, a block is lifted. Rights, client keys and the e-mail stay.
     ///
     /// # Errors
-    /// `NotFound`; `LastAdmin`, but not for the operator.
-    pub async fn reset(&self, id: UserId, by: ResetBy) -> Result<(User, Password)> {
+    /// `NotFound`; `LastAdmin`, but not for the operator; and those of [`Users::vouch`].
+    pub async fn reset(&self, id: UserId, by: By) -> Result<(User, Password)> {
         self.find(id).await?.ok_or(Code::NotFound)?;
         let activation = self.activation_password();
         let hash = self.hasher.hash(&activation).await?;
-        let (mut tx, before) = self.begin(id).await?;
-        if by == ResetBy::Administrator {
+        let (mut tx, before) = self.begin(id, by, Needs::Rights).await?;
+        if by != By::Operator {
             self.refuse_last_admin(&mut tx, &before).await?;
         }
         let now = self.clock.now();
@@ -228,21 +255,56 @@ impl Users {
     /// Deletes a user as [`Users::delete`] does, without asking the user.
     ///
     /// # Errors
-    /// `NotFound`, `LastAdmin`.
-    pub async fn remove(&self, id: UserId, origin: &Origin) -> Result<()> {
-        let (tx, user) = self.begin(id).await?;
+    /// `NotFound`, `LastAdmin`, and those of [`Users::vouch`].
+    pub async fn remove(&self, id: UserId, by: By, origin: &Origin) -> Result<()> {
+        let (tx, user) = self.begin(id, by, Needs::Rights).await?;
         let letter = Letter::AccountDeleted { at: minute(self.clock.now()), from: origin.from(), by_admin: true };
         self.erase(tx, &user, &letter).await
     }
 
-    /// A transaction in which nobody else changes this user, or takes an administrator away.
-    async fn begin(&self, id: UserId) -> Result<(Tx, User)> {
+    /// A transaction in which nobody else changes this user, nor, where rights are needed, takes an administrator away.
+    async fn begin(&self, id: UserId, by: By, needs: Needs) -> Result<(Tx, User)> {
         let mut tx = self.pool.begin().await?;
-        store::lock_admins(&mut tx).await?;
+        if needs == Needs::Rights {
+            store::lock_admins(&mut tx).await?;
+        }
         let user = store::find_for_update(&mut tx, id).await?;
+        self.vouch(&mut tx, by, needs).await?;
         // What is done to a sign-up that died, and is not swept yet, must not bring it back.
         let user = user.filter(|user| !user.is_dead(self.clock.now())).ok_or(Code::NotFound)?;
         Ok((tx, user))
+    }
+
+    /// Asks once more whether the caller may do what is about to be done. A door has asked before; but since then a hash was waited
+    /// for, or a lock, and whoever lost all rights meanwhile must not make administrators with them. Where rights are needed it is to
+    /// be asked under [`store::lock_admins`], which everybody holds who takes them away.
+    ///
+    /// # Errors
+    /// `TokenInvalid`, `UserBlocked`, `Forbidden`.
+    pub(super) async fn vouch(&self, tx: &mut PgConnection, by: By, needs: Needs) -> Result<()> {
+        let By::Caller { id, token_version } = by else { return Ok(()) };
+        let caller = store::find(tx, id).await?.filter(|caller| caller.token_version == token_version);
+        let caller = caller.ok_or(Code::TokenInvalid)?;
+        match needs {
+            _ if caller.block_cause == Some(BlockCause::Admin) => Err(Code::UserBlocked.into()),
+            Needs::Rights if !caller.is_admin() || caller.read_only => Err(Code::Forbidden.into()),
+            Needs::Rights | Needs::Oneself => Ok(()),
+        }
+    }
+
+    /// Makes everybody who changes this user wait until the transaction ends, for a room that counts a user's things: on the word of
+    /// the user, or of an administrator who still is one.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of [`Users::vouch`].
+    pub async fn lock_for(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<()> {
+        let is_own = matches!(by, By::Caller { id: caller, .. } if caller == id);
+        let needs = if is_own { Needs::Oneself } else { Needs::Rights };
+        if needs == Needs::Rights {
+            store::lock_admins(tx).await?;
+        }
+        store::find_for_update(tx, id).await?.ok_or(Code::NotFound)?;
+        self.vouch(tx, by, needs).await
     }
 
     /// To be asked under [`store::lock_admins`] before an administrator is taken away.

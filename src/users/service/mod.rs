@@ -27,7 +27,7 @@ use crate::secret::PlainSecret;
 use crate::tokens::Tokens;
 use crate::verification::{Claim, Purpose, Verification};
 
-pub use management::{PasswordUpdate, ResetBy, UserChange};
+pub use management::{By, PasswordUpdate, UserChange};
 pub use passwords::Entrant;
 pub use sign_up::{NewName, NewUser, SignUp};
 

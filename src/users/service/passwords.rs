@@ -132,14 +132,20 @@ impl Users {
     /// An account without an e-mail blocks itself after too many wrong passwords, unless it is the last administrator:
     /// strangers must not be able to lock everybody out.
     async fn count_failure(&self, user: &User) -> Result<()> {
-        let failures = store::mark_failed_login(&mut *self.pool.acquire().await?, user.id).await?;
-        if failures <= self.max_failed_logins || user.block_cause.is_some() {
+        let version = user.token_version;
+        let failures = store::mark_failed_login(&mut *self.pool.acquire().await?, user.id, version).await?;
+        if failures <= self.max_failed_logins {
             return Ok(());
         }
         let mut tx = self.pool.begin().await?;
         store::lock_admins(&mut tx).await?;
+        // As the user is now: the hash may have waited for long, and meanwhile there may have been a Reset, or an administrator
+        // been made of the user.
+        let now = store::find_for_update(&mut tx, user.id).await?.filter(|now| now.token_version == version);
+        let counts = |now: &User| now.email.is_none() && now.failed_login_attempts > self.max_failed_logins;
+        let Some(now) = now.filter(|now| now.block_cause.is_none() && counts(now)) else { return Ok(()) };
         // Also one who has not been activated yet: there may be nobody else to make another.
-        if !user.is_admin() || store::find_other_active_admin(&mut tx, user.id).await? {
+        if !now.is_admin() || store::find_other_active_admin(&mut tx, user.id).await? {
             store::mark_blocked(&mut tx, user.id, BlockCause::Failures, self.clock.now()).await?;
         }
         Ok(tx.commit_aside().await?)

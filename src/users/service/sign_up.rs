@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 
+use super::management::{By, Needs};
 use super::{Users, refuse_taken_email, refuse_taken_name, weak};
 use crate::clock::minute;
 use crate::db;
@@ -114,7 +115,7 @@ impl Users {
     ///
     /// # Errors
     /// `EmailTaken`, `NameTaken`, `WeakPassword`.
-    pub async fn create(&self, new: NewUser) -> Result<(User, Option<Password>)> {
+    pub async fn create(&self, new: NewUser, by: By) -> Result<(User, Option<Password>)> {
         let (password, activation) = match &new.password {
             Some(password) => (password.clone(), None),
             None => {
@@ -129,7 +130,7 @@ impl Users {
             ..self.outline(new, &password).await?
         };
         let mut tx = self.pool.begin().await?;
-        insert(&mut tx, &user).await?;
+        self.insert(&mut tx, &user, by).await?;
         self.ask_for_proof(&mut tx, &user).await?;
         tx.commit().await?;
         self.mail.wake();
@@ -141,14 +142,14 @@ impl Users {
     ///
     /// # Errors
     /// Those of [`Users::create`], and `TooManyRequests` when the address got enough invitations.
-    pub async fn invite(&self, new: NewUser) -> Result<(User, Option<Password>)> {
-        let (NewName::Email(email), None) = (&new.name, &new.password) else { return self.create(new).await };
+    pub async fn invite(&self, new: NewUser, by: By) -> Result<(User, Option<Password>)> {
+        let (NewName::Email(email), None) = (&new.name, &new.password) else { return self.create(new, by).await };
         let mailbox = email::mailbox(email.given(), email.canonical());
         // Nobody knows it: the mail stands for the first password.
         let password = Password::from(self.random.readable_password(UNREAD_LENGTH));
         let user = User { activated_at: None, ..self.outline(new, &password).await? };
         let mut tx = self.pool.begin().await?;
-        insert(&mut tx, &user).await?;
+        self.insert(&mut tx, &user, by).await?;
         let issued = self.verification.issue(&mut tx, user.id, Purpose::Invitation, None).await?;
         let letter = Letter::Invitation {
             user_id: user.id.to_string(),
@@ -189,6 +190,23 @@ impl Users {
         })
     }
 
+    /// Stores a user made by an administrator, who still is one, unless the name is somebody else's.
+    async fn insert(&self, tx: &mut PgConnection, user: &User, by: By) -> Result<()> {
+        if by != By::Operator {
+            store::lock_admins(tx).await?;
+            self.vouch(tx, by, Needs::Rights).await?;
+        }
+        if let Some(canonical) = &user.email_canonical {
+            store::lock_email(tx, canonical).await?;
+            refuse_taken_email(tx, user.id, canonical).await?;
+        }
+        if let Some(name) = &user.login_name {
+            refuse_taken_name(tx, user.id, name).await?;
+        }
+        let inserted = store::insert(tx, user).await;
+        db::on_constraint(inserted, &[("users_email_key", Code::EmailTaken), ("users_login_name_key", Code::NameTaken)])
+    }
+
     /// A password that opens nothing but the way to a real one, for [`ACTIVATION_LIFETIME`].
     pub(super) fn activation_password(&self) -> Password {
         Password::from(self.random.readable_password(ACTIVATION_PASSWORD_LENGTH))
@@ -201,17 +219,4 @@ impl Users {
         let (Some(given), Some(canonical)) = (&owner.email, &owner.email_canonical) else { return Ok(()) };
         self.mail.queue(tx, Some(owner.id), &email::mailbox(given, canonical), &letter).await.map(drop)
     }
-}
-
-/// Stores a user made by an administrator, unless the name is somebody else's.
-async fn insert(tx: &mut PgConnection, user: &User) -> Result<()> {
-    if let Some(canonical) = &user.email_canonical {
-        store::lock_email(tx, canonical).await?;
-        refuse_taken_email(tx, user.id, canonical).await?;
-    }
-    if let Some(name) = &user.login_name {
-        refuse_taken_name(tx, user.id, name).await?;
-    }
-    let inserted = store::insert(tx, user).await;
-    db::on_constraint(inserted, &[("users_email_key", Code::EmailTaken), ("users_login_name_key", Code::NameTaken)])
 }

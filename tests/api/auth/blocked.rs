@@ -1,7 +1,7 @@
 //! Blocks: by an administrator, who ends everything, and by failures, which bar password log-in only.
 
 use crate::harness::{STRONG, STRONGER, TestApp, together};
-use bloq_accounts::users::{AccessLevel, LoginName, NewName, NewUser};
+use bloq_accounts::users::{AccessLevel, By, LoginName, NewName, NewUser};
 
 #[tokio::test]
 async fn a_user_blocked_by_an_administrator_is_out_at_once() {
@@ -123,7 +123,7 @@ async fn strangers_cannot_block_the_only_administrator_before_the_first_log_in()
     let app = TestApp::start().await;
     let name = NewName::Name(LoginName::parse("root").expect("a login name"));
     let new = NewUser { name, level: AccessLevel::Admin, read_only: false, password: None };
-    let (_, activation) = app.app.users.create(new).await.expect("the user is made");
+    let (_, activation) = app.app.users.create(new, By::Operator).await.expect("the user is made");
     for _ in 0..12 {
         app.post("/auth").basic("root", "a guess").await.expect(401);
     }

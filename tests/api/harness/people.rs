@@ -2,7 +2,7 @@
 
 use bloq_accounts::error::Result;
 use bloq_accounts::users::password::Password;
-use bloq_accounts::users::{AccessLevel, EmailAddress, LoginName, NewName, NewUser, User, UserChange, UserId};
+use bloq_accounts::users::{AccessLevel, By, EmailAddress, LoginName, NewName, NewUser, User, UserChange, UserId};
 use serde_json::{Value, json};
 
 use super::{Call, TestApp};
@@ -133,7 +133,7 @@ impl TestApp {
             read_only: false,
             password: Some(Password::new(STRONG)),
         };
-        let (user, _) = self.app.users.create(new).await.expect("the user is made");
+        let (user, _) = self.app.users.create(new, By::Operator).await.expect("the user is made");
         let token = self.log_in(name, STRONG).await;
         Person { id: user.id.to_string(), email: String::new(), password: STRONG.into(), token }
     }
@@ -141,7 +141,7 @@ impl TestApp {
     /// A user made by an operator without a password; answers the id and the activation password.
     pub async fn invited(&self, name: NewName) -> (String, String) {
         let new = NewUser { name, level: AccessLevel::Authorized, read_only: false, password: None };
-        let (user, activation) = self.app.users.create(new).await.expect("the user is made");
+        let (user, activation) = self.app.users.create(new, By::Operator).await.expect("the user is made");
         (user.id.to_string(), activation.expect("an activation password").expose().to_owned())
     }
 
@@ -152,7 +152,7 @@ impl TestApp {
 
     /// An administrator changes a user.
     pub async fn change_user(&self, id: &str, change: UserChange) -> Result<User> {
-        self.app.users.change(id.parse().expect("a user id"), &change).await
+        self.app.users.change(id.parse().expect("a user id"), &change, By::Operator).await
     }
 
     /// Client keys of this person: id and secret.

@@ -1,6 +1,7 @@
 //! The door itself: events, figures, limits, health, reflection, TLS.
 
 use bloq_accounts::events::GRPC;
+use bloq_accounts::grpc::contract::blickfeld::secure::config::ApplicationKey;
 use bloq_accounts::users::AccessLevel;
 use serde_json::json;
 use tokio_stream::StreamExt;
@@ -30,7 +31,7 @@ async fn a_call_is_an_event_in_the_shape_of_the_contract() {
     let agent = event["input"]["userAgent"].as_str().expect("an agent");
     assert!(agent.starts_with("qb2-tests/1.0"), "{agent}");
     let expected = json!({
-        "method": "POST",
+        "method": "/blickfeld.secure.services.Session/GetNonce",
         "path": "/blickfeld.secure.services.Session/GetNonce",
         "ip": "127.0.0.1",
         "userAgent": agent,
@@ -60,10 +61,14 @@ async fn a_refusal_is_an_event_of_who_was_named() {
     root.block(&uuid).await.expect("blocked");
     refused(app.qb2().login("bob", &activation).await, Code::PermissionDenied);
     refused(app.qb2().login("nobody", STRONG).await, Code::Unauthenticated);
+    let key = root.create_key(&uuid, ApplicationKey::default()).await.expect("a key").0;
+    root.keys(&uuid).await.expect("the keys");
+    root.delete_key(&key).await.expect("it goes");
+    root.get(&uuid).await.expect("an account");
     let who: String = app
         .text("select string_agg(service_data ->> 'user', ',' order by id) from events where service_data ? 'user'")
         .await;
-    assert_eq!(who, format!("user-{uuid},user-{uuid}"), "whom an administrator made and blocked");
+    assert_eq!(who, vec![format!("user-{uuid}"); 6].join(","), "whom an administrator made, blocked and looked at");
     let secrets = app.count("select count(*) from events where events::text ~* 'wrong|analytical|eyJ'").await;
     assert_eq!(secrets, 0);
 }

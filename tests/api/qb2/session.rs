@@ -39,6 +39,23 @@ async fn a_token_says_whose_it_is_and_lives_until_midnight() {
 }
 
 #[tokio::test]
+async fn a_token_that_takes_its_time_ends_no_later() {
+    let app = TestApp::start().await;
+    let root = app.qb2_admin().await;
+    root.member("ada").await;
+    let mut waiting = None;
+    app.connection_holding("lock table account_tokens in exclusive mode", async || {
+        let stranger = app.qb2();
+        waiting = Some(tokio::spawn(async move { stranger.login("ada", STRONG).await }));
+        app.until_waiting(1).await;
+        app.advance(TimeDelta::seconds(5));
+    })
+    .await;
+    let token = waiting.expect("it waits").await.expect("no panic").expect("a token");
+    assert_eq!(claims(&token)["exp"].as_i64().expect("a time") % 86_400, 0);
+}
+
+#[tokio::test]
 async fn a_token_that_is_no_good_is_refused_by_every_method() {
     let app = TestApp::start().await;
     let root = app.qb2_admin().await;

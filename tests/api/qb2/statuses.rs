@@ -272,6 +272,8 @@ async fn a_password_is_changed_by_who_knows_it_and_the_new_one_is_strong() {
     assert_eq!(ada.account("").await.name, "ada", "both or nothing");
     refused(ada.store(both("root", STRONG, STRONGER)).await, Code::AlreadyExists);
     app.qb2().enter("ada", STRONG).await;
+    let named_alike = both("Wolkenbruch99", STRONG, "Wolkenbruch99 and rain");
+    assert_eq!(code_of(&refused(ada.store(named_alike).await, Code::InvalidArgument)), "WeakPassword");
     ada.store(both("lovelace", STRONG, STRONGER)).await.expect("both");
     app.qb2().enter("lovelace", STRONGER).await;
 }

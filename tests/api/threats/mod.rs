@@ -6,6 +6,7 @@ mod enumeration;
 mod floods;
 mod forged_tokens;
 mod headers;
+mod lost_rights;
 mod mail_bombs;
 mod races;
 mod secrets;

@@ -1,6 +1,6 @@
 //! Invitations: from an administrator's word to an account with a password and a proved e-mail.
 
-use bloq_accounts::users::{AccessLevel, NewName, NewUser, ResetBy, State};
+use bloq_accounts::users::{AccessLevel, By, NewName, NewUser, State};
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ impl TestApp {
     async fn invite(&self, address: &str) -> (String, String) {
         let level = AccessLevel::Authorized;
         let new = NewUser { name: NewName::Email(email(address)), level, read_only: false, password: None };
-        let (user, activation) = self.app.users.invite(new).await.expect("the user is invited");
+        let (user, activation) = self.app.users.invite(new, By::Operator).await.expect("the user is invited");
         assert!(activation.is_none(), "an invitation by mail has no activation password");
         (user.id.to_string(), self.mailed_token(address).await)
     }
@@ -71,7 +71,7 @@ async fn an_invited_address_is_held_at_once() {
         read_only: false,
         password: None,
     };
-    let refused = app.app.users.invite(again).await.expect_err("it is taken");
+    let refused = app.app.users.invite(again, By::Operator).await.expect_err("it is taken");
     assert_eq!(refused.code(), bloq_accounts::error::Code::EmailTaken);
 }
 
@@ -107,9 +107,9 @@ async fn an_invitation_opens_nothing_that_an_administrator_closed() {
     let app = TestApp::start().await;
     let (ada, for_ada) = app.invite("ada@example.com").await;
     let (bob, for_bob) = app.invite("bob@example.com").await;
-    app.app.users.block(ada.parse().expect("an id")).await.expect("she is blocked");
+    app.app.users.block(ada.parse().expect("an id"), By::Operator).await.expect("she is blocked");
     app.reset_password(&ada, &for_ada, STRONG).await.refused(403, "UserBlocked");
-    let reset = app.app.users.reset(bob.parse().expect("an id"), ResetBy::Administrator).await;
+    let reset = app.app.users.reset(bob.parse().expect("an id"), By::Operator).await;
     let (_, activation) = reset.expect("he is reset");
     app.reset_password(&bob, &for_bob, STRONG).await.refused(400, "InvalidToken");
     // Also not after the first password was chosen another way, which proves no e-mail.
@@ -136,7 +136,11 @@ async fn an_address_that_got_enough_invitations_gets_no_account_either() {
     let app = TestApp::start().await;
     for _ in 0..3 {
         let (id, _) = app.invite("ada@example.com").await;
-        app.app.users.remove(id.parse().expect("an id"), &Default::default()).await.expect("she is removed");
+        app.app
+            .users
+            .remove(id.parse().expect("an id"), By::Operator, &Default::default())
+            .await
+            .expect("she is removed");
     }
     let new = NewUser {
         name: NewName::Email(email("ada@example.com")),
@@ -144,7 +148,7 @@ async fn an_address_that_got_enough_invitations_gets_no_account_either() {
         read_only: false,
         password: None,
     };
-    let refused = app.app.users.invite(new).await.expect_err("that was enough");
+    let refused = app.app.users.invite(new, By::Operator).await.expect_err("that was enough");
     assert_eq!(refused.code(), bloq_accounts::error::Code::TooManyRequests);
     assert_eq!(app.count("select count(*) from users").await, 0);
 }

@@ -3,7 +3,7 @@
 use bloq_accounts::error::{Code, Error};
 use bloq_accounts::origin::Origin;
 use bloq_accounts::users::{
-    AccessLevel, Login, LoginName, NewName, NewUser, ResetBy, Search, State, UserChange, UserId,
+    AccessLevel, By, Login, LoginName, NewName, NewUser, Place, Search, State, UserChange, UserId, Way,
 };
 use chrono::TimeDelta;
 
@@ -40,7 +40,7 @@ async fn a_blocked_user_is_unblocked_and_goes_on_where_he_was() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
     let key = app.client_key(&ada).await;
-    let blocked = app.app.users.block(id(&ada.id)).await.expect("she is blocked");
+    let blocked = app.app.users.block(id(&ada.id), By::Operator).await.expect("she is blocked");
     assert_eq!(blocked.state(), State::Blocked);
     app.me(&ada.token).await.refused(403, "UserBlocked");
     app.post("/auth").basic(&ada.email, STRONG).await.refused(403, "UserBlocked");
@@ -55,10 +55,10 @@ async fn a_blocked_user_is_unblocked_and_goes_on_where_he_was() {
 async fn a_second_block_changes_nothing_and_one_by_failures_becomes_one_by_an_administrator() {
     let app = TestApp::start().await;
     let (ada, bob) = (app.named("ada", AccessLevel::Authorized).await, app.person("bob").await);
-    app.app.users.block(id(&bob.id)).await.expect("he is blocked");
+    app.app.users.block(id(&bob.id), By::Operator).await.expect("he is blocked");
     let before = app.user(&bob.id).await;
     app.advance(TimeDelta::hours(1));
-    app.app.users.block(id(&bob.id)).await.expect("he stays blocked");
+    app.app.users.block(id(&bob.id), By::Operator).await.expect("he stays blocked");
     app.change_user(&bob.id, to(State::Blocked)).await.expect("he stays blocked");
     let after = app.user(&bob.id).await;
     assert_eq!((before.updated_at, before.version), (after.updated_at, after.version));
@@ -66,7 +66,7 @@ async fn a_second_block_changes_nothing_and_one_by_failures_becomes_one_by_an_ad
     app.block(&ada.id, "failures").await;
     app.change_user(&ada.id, to(State::Blocked)).await.expect("she is blocked already");
     app.me(&ada.token).await.expect(200);
-    app.app.users.block(id(&ada.id)).await.expect("she is blocked");
+    app.app.users.block(id(&ada.id), By::Operator).await.expect("she is blocked");
     app.me(&ada.token).await.refused(403, "UserBlocked");
 }
 
@@ -114,7 +114,7 @@ async fn no_other_way_leads_from_one_state_to_another() {
         for state in [State::Active, State::WaitingForActivation] {
             refused(app.change_user(waiting, to(state)).await, Code::InvalidState);
         }
-        let (user, _) = app.app.users.reset(id(waiting), ResetBy::Administrator).await.expect("a reset can");
+        let (user, _) = app.app.users.reset(id(waiting), By::Operator).await.expect("a reset can");
         assert_eq!(user.state(), State::WaitingForActivation);
     }
 }
@@ -128,9 +128,9 @@ async fn a_reset_takes_the_account_out_of_every_hand() {
     let new_email = app.mailed_token("new@example.com").await;
     app.forget_password(&ada.email).await.expect(202);
     let forgotten = app.mailed_token(&ada.email).await;
-    app.app.users.block(id(&ada.id)).await.expect("she is blocked");
+    app.app.users.block(id(&ada.id), By::Operator).await.expect("she is blocked");
 
-    let (user, activation) = app.app.users.reset(id(&ada.id), ResetBy::Administrator).await.expect("she is reset");
+    let (user, activation) = app.app.users.reset(id(&ada.id), By::Operator).await.expect("she is reset");
     assert_eq!((user.state(), user.failed_login_attempts), (State::WaitingForActivation, 0));
     assert_eq!(user.email_verified_at, Some(app.now()), "the e-mail stays proved");
     app.me(&ada.token).await.refused(401, "TokenInvalid");
@@ -151,7 +151,7 @@ async fn a_reset_takes_the_account_out_of_every_hand() {
 async fn a_second_reset_ends_the_first_and_both_end_after_7_days() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
-    let reset = async || app.app.users.reset(id(&ada.id), ResetBy::Administrator).await.expect("she is reset").1;
+    let reset = async || app.app.users.reset(id(&ada.id), By::Operator).await.expect("she is reset").1;
     let (first, second) = (reset().await, reset().await);
     assert_eq!(second.expose().len(), 16);
     app.activate(&ada.id, first.expose(), STRONGER).await.refused(401, "InvalidCredentials");
@@ -189,12 +189,15 @@ async fn the_last_active_administrator_stays_one() {
     let root = app.named("root", AccessLevel::Admin).await;
     app.app
         .users
-        .create(NewUser {
-            name: NewName::Name(name("never-came")),
-            level: AccessLevel::Admin,
-            read_only: false,
-            password: None,
-        })
+        .create(
+            NewUser {
+                name: NewName::Name(name("never-came")),
+                level: AccessLevel::Admin,
+                read_only: false,
+                password: None,
+            },
+            By::Operator,
+        )
         .await
         .expect("the user is made");
     let users = &app.app.users;
@@ -202,15 +205,16 @@ async fn the_last_active_administrator_stays_one() {
     for change in [level(AccessLevel::Authorized), read_only, to(State::Blocked)] {
         refused(app.change_user(&root.id, change).await, Code::LastAdmin);
     }
-    refused(users.block(id(&root.id)).await, Code::LastAdmin);
-    refused(users.reset(id(&root.id), ResetBy::Administrator).await, Code::LastAdmin);
-    refused(users.remove(id(&root.id), &Origin::default()).await, Code::LastAdmin);
+    refused(users.block(id(&root.id), By::Operator).await, Code::LastAdmin);
+    let word = By::from(&users.find(id(&root.id)).await.expect("it answers").expect("root"));
+    refused(users.reset(id(&root.id), word).await, Code::LastAdmin);
+    refused(users.remove(id(&root.id), By::Operator, &Origin::default()).await, Code::LastAdmin);
     app.get("/events").bearer(&root.token).await.expect(200);
 
     let other = app.named("other", AccessLevel::Admin).await;
     app.change_user(&root.id, level(AccessLevel::Authorized)).await.expect("there is another");
     app.get("/events").bearer(&root.token).await.refused(403, "Forbidden");
-    users.reset(id(&other.id), ResetBy::Operator).await.expect("the command line may");
+    users.reset(id(&other.id), By::Operator).await.expect("the command line may");
 }
 
 #[tokio::test]
@@ -219,7 +223,9 @@ async fn of_administrators_who_demote_each_other_at_the_same_moment_one_stays() 
     let (ada, bob) = (app.named("ada", AccessLevel::Admin).await, app.named("bob", AccessLevel::Admin).await);
     let (ada_id, bob_id) = (id(&ada.id), id(&bob.id));
     let users = &app.app.users;
-    let (blocked, reset) = tokio::join!(users.block(ada_id), users.reset(bob_id, ResetBy::Administrator));
+    let word = async |of| By::from(&users.find(of).await.expect("it answers").expect("an administrator"));
+    let (ada, bob) = (word(ada_id).await, word(bob_id).await);
+    let (blocked, reset) = tokio::join!(users.block(ada_id, bob), users.reset(bob_id, ada));
     assert_ne!(blocked.is_ok(), reset.is_ok());
     assert_eq!(
         app.count("select count(*) from users where blocked_at is null and activation_expires_at is null").await,
@@ -232,7 +238,7 @@ async fn a_removed_user_is_gone_with_all_that_was_his_and_told_by_whom() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
     let key = app.client_key(&ada).await;
-    app.app.users.remove(id(&ada.id), &Origin::default()).await.expect("she is removed");
+    app.app.users.remove(id(&ada.id), By::Operator, &Origin::default()).await.expect("she is removed");
     app.me(&ada.token).await.refused(401, "TokenInvalid");
     app.grant_by_keys(&key.0, &key.1).await.refused(401, "InvalidClientCredentials");
     assert_eq!(app.newest_subject(&ada.email).await, "Your account was deleted");
@@ -245,11 +251,10 @@ async fn a_removed_user_is_gone_with_all_that_was_his_and_told_by_whom() {
 async fn what_is_done_to_nobody_is_refused() {
     let app = TestApp::start().await;
     let (nobody, users) = (id("user-00000000-0000-4000-8000-000000000000"), &app.app.users);
-    refused(users.change(nobody, &UserChange::default()).await, Code::NotFound);
-    refused(users.block(nobody).await, Code::NotFound);
-    refused(users.reset(nobody, ResetBy::Operator).await, Code::NotFound);
-    refused(users.remove(nobody, &Origin::default()).await, Code::NotFound);
-    refused(users.search(&Search::default(), Some(nobody), 10).await, Code::NotFound);
+    refused(users.change(nobody, &UserChange::default(), By::Operator).await, Code::NotFound);
+    refused(users.block(nobody, By::Operator).await, Code::NotFound);
+    refused(users.reset(nobody, By::Operator).await, Code::NotFound);
+    refused(users.remove(nobody, By::Operator, &Origin::default()).await, Code::NotFound);
 }
 
 #[tokio::test]
@@ -258,9 +263,9 @@ async fn a_sign_up_that_died_is_nobody_before_the_sweep_as_well() {
     let (ada, users) = (app.sign_up("ada@example.com").await, &app.app.users);
     let ada = id(&ada);
     app.advance(TimeDelta::hours(48));
-    refused(users.block(ada).await, Code::NotFound);
-    refused(users.remove(ada, &Origin::default()).await, Code::NotFound);
-    refused(users.reset(ada, ResetBy::Operator).await, Code::NotFound);
+    refused(users.block(ada, By::Operator).await, Code::NotFound);
+    refused(users.remove(ada, By::Operator, &Origin::default()).await, Code::NotFound);
+    refused(users.reset(ada, By::Operator).await, Code::NotFound);
     for text in [ada.to_string(), "ada@example.com".into()] {
         assert!(users.find_named(&Login::parse(&text)).await.expect("it answers").is_none());
     }
@@ -277,18 +282,17 @@ async fn whoever_asks_for_everybody_gets_everybody_in_the_order_of_their_making(
         app.advance(TimeDelta::milliseconds(number % 2));
         made.push(app.invited(NewName::Name(name(&format!("user.{number}")))).await.0);
     }
-    let (mut found, mut last) = (Vec::<String>::new(), None);
-    loop {
-        let page = users.search(&Search::default(), last, 2).await.expect("it answers");
-        let Some(user) = page.last() else { break };
-        last = Some(user.id);
-        found.extend(page.iter().map(|user| user.id.to_string()));
+    let (mut found, mut place) = (Vec::<String>::new(), Some(Place::BEGINNING));
+    while let Some(from) = place {
+        let page = users.page(&Search::default(), Way::After(from), 2).await.expect("it answers");
+        found.extend(page.users.iter().map(|user| user.id.to_string()));
+        place = page.newer;
     }
     let mut sorted = (found.clone(), made);
     sorted.0.sort();
     sorted.1.sort();
     assert_eq!(sorted.0, sorted.1);
-    let everybody = users.search(&Search::default(), None, 100).await.expect("it answers");
+    let everybody = users.page(&Search::default(), Way::After(Place::BEGINNING), 100).await.expect("it answers").users;
     assert!(everybody.is_sorted_by_key(|user| (user.created_at, user.id.0)));
     app.named("root", AccessLevel::Admin).await;
     assert!(users.has_admin().await.expect("it answers"));
@@ -303,6 +307,6 @@ async fn a_read_only_user_is_made_read_only() {
         read_only: true,
         password: None,
     };
-    let (user, _) = app.app.users.create(new).await.expect("the user is made");
+    let (user, _) = app.app.users.create(new, By::Operator).await.expect("the user is made");
     assert!(user.read_only && app.user(&user.id.to_string()).await.read_only);
 }

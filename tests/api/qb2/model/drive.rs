@@ -7,7 +7,7 @@ use bloq_accounts::grpc::contract::blickfeld::secure::config::{Account, Applicat
 use bloq_accounts::grpc::contract::blickfeld::secure::services::AccountStoreRequest;
 use bloq_accounts::tokens::Level;
 use bloq_accounts::users::password::Password;
-use bloq_accounts::users::{AccessLevel, LoginName, NewName, NewUser, ResetBy, State, UserId};
+use bloq_accounts::users::{AccessLevel, By, LoginName, NewName, NewUser, State, UserId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tonic::Status;
@@ -51,7 +51,7 @@ impl Drive {
             person.password = "Difference Engine No 2".into();
             let password = Some(Password::new(person.password.as_str()));
             let new = NewUser { name, level: AccessLevel::Admin, read_only: false, password };
-            let (user, _) = app.app.users.create(new).await.expect("an administrator");
+            let (user, _) = app.app.users.create(new, By::Operator).await.expect("an administrator");
             person.uuid = user.id.0.to_string();
         }
         let servers = [app, other].map(|app| {
@@ -227,7 +227,7 @@ impl Drive {
                 self.at_qb2(by).reset(&people[whom].uuid).await.map(Learned::Password).map_err(code)
             }
             Act::ResetByOperator { whom } => {
-                let reset = app.app.users.reset(id(&people[whom]), ResetBy::Operator).await;
+                let reset = app.app.users.reset(id(&people[whom]), By::Operator).await;
                 let said = |error: Error| format!("{:?}", error.code());
                 reset.map(|(_, activation)| Learned::Password(activation.expose().to_owned())).map_err(said)
             }
