@@ -1,11 +1,12 @@
 //! One connection of HTTP/2, and what it may cost: streams and the bytes that wait in them, idling, and age.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
-use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -46,7 +47,7 @@ pub struct Bounds {
 }
 
 /// Answers what comes over a connection until the client leaves, says nothing for `introduction` at the beginning or for too long
-/// later on, the connection is too old, or `closed`. Streams under way may then finish, for `patience` at the most.
+/// later on, does not take an answer for `patience`, the connection is too old, or `closed`. Streams under way may then finish, for `patience` at the most.
 pub async fn speak<S>(
     stream: S,
     desk: Desk,
@@ -63,7 +64,6 @@ pub async fn speak<S>(
     let service = service_fn(move |request| {
         let one = counter.begin();
         let answer = desk.answer(request);
-        // To the last byte: an answer that nobody takes is not idling, and ends with the connection.
         async move { answer.await.map(|response: Response| response.map(|body| one.attend(body))) }
     });
     let mut builder = http2::Builder::new(Tracked(tasks));
@@ -81,7 +81,7 @@ pub async fn speak<S>(
         tokio::select! {
             () = closed.cancelled() => {}
             () = tokio::time::sleep(bounds.age) => {}
-            () = under_way.idle(introduction, bounds.idle) => {}
+            () = under_way.idle(introduction, patience, bounds.idle) => {}
         }
     };
     // How it ends (resets, bad framing) is the client's business.
@@ -93,7 +93,7 @@ pub async fn speak<S>(
     tokio::select! {
         _ = tokio::time::timeout(patience, conversation) => {}
         // Who looks after the connection only during a call does not say goodbye either.
-        () = under_way.idle(GOODBYE, GOODBYE) => {}
+        () = under_way.idle(GOODBYE, patience, GOODBYE) => {}
     }
 }
 
@@ -110,27 +110,68 @@ where
     }
 }
 
-/// How many streams of a connection are under way, and whether there was one at all.
+/// The streams of a connection.
 #[derive(Clone, Default)]
-struct UnderWay(watch::Sender<(usize, bool)>);
+struct UnderWay(watch::Sender<Streams>);
 
-/// One of them.
-struct One(UnderWay);
+#[derive(Clone, Copy, Default)]
+struct Streams {
+    /// Those that wait for us.
+    ours: usize,
+    /// Those whose answer waits for the client to take it.
+    theirs: usize,
+    /// Whether there was one at all.
+    have_begun: bool,
+}
+
+/// Who is waited for.
+#[derive(Clone, Copy)]
+enum Turn {
+    Ours,
+    Theirs,
+}
+
+/// One stream.
+struct One {
+    under_way: UnderWay,
+    turn: Turn,
+}
+
+/// The body of its answer.
+struct Attended {
+    body: Body,
+    one: One,
+}
+
+impl Streams {
+    fn of(&mut self, turn: Turn) -> &mut usize {
+        match turn {
+            Turn::Ours => &mut self.ours,
+            Turn::Theirs => &mut self.theirs,
+        }
+    }
+}
 
 impl UnderWay {
     fn begin(&self) -> One {
-        self.0.send_modify(|(count, has_begun)| (*count, *has_begun) = (*count + 1, true));
-        One(self.clone())
+        self.0.send_modify(|streams| (streams.ours, streams.have_begun) = (streams.ours + 1, true));
+        One { under_way: self.clone(), turn: Turn::Ours }
     }
 
-    /// Resolves when nothing has been under way for so long, which is less before the first stream.
-    async fn idle(&self, introduction: Duration, patience: Duration) {
+    /// Resolves when nothing has happened for `introduction` at the beginning, for `patience` while the client does not take an
+    /// answer, or for `idle` while there is nothing to do.
+    async fn idle(&self, introduction: Duration, patience: Duration, idle: Duration) {
         let mut news = self.0.subscribe();
         loop {
-            let (count, has_begun) = *news.borrow_and_update();
-            let pause = if has_begun { patience } else { introduction };
+            let Streams { ours, theirs, have_begun } = *news.borrow_and_update();
+            let is_stuck = theirs > 0;
+            let pause = match have_begun {
+                false => introduction,
+                true if is_stuck => patience,
+                true => idle,
+            };
             let is_quiet = tokio::time::timeout(pause, news.changed()).await.is_err();
-            if is_quiet && count == 0 {
+            if is_quiet && (is_stuck || ours == 0) {
                 return;
             }
         }
@@ -139,16 +180,47 @@ impl UnderWay {
 
 impl One {
     /// Is there until the body is.
-    fn attend(self, body: Body) -> Body {
-        Body::new(body.map_frame(move |frame| {
-            let _ = &self;
-            frame
-        }))
+    fn attend(mut self, body: Body) -> Body {
+        self.pass(Turn::Theirs);
+        Body::new(Attended { body, one: self })
+    }
+
+    /// Says whose turn it is. Also the same one's once more is news.
+    fn pass(&mut self, turn: Turn) {
+        let before = std::mem::replace(&mut self.turn, turn);
+        self.under_way.0.send_modify(|streams| {
+            *streams.of(before) -= 1;
+            *streams.of(turn) += 1;
+        });
+    }
+}
+
+impl HttpBody for Attended {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // Asked for only when the client has room for it.
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.one.pass(if frame.is_pending() { Turn::Ours } else { Turn::Theirs });
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
 impl Drop for One {
     fn drop(&mut self) {
-        self.0.0.send_modify(|(count, _)| *count -= 1);
+        let turn = self.turn;
+        self.under_way.0.send_modify(|streams| *streams.of(turn) -= 1);
     }
 }

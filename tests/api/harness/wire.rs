@@ -46,9 +46,14 @@ impl TestApp {
 
 impl Wire {
     pub async fn over(stream: TcpStream, address: SocketAddr) -> Self {
+        Self::taking(stream, address, 64 * 1024).await
+    }
+
+    /// One that takes so many bytes of an answer at a time.
+    pub async fn taking(stream: TcpStream, address: SocketAddr, bytes: u32) -> Self {
         let mut builder = h2::client::Builder::new();
         // More than the server has anyway.
-        builder.initial_max_send_streams(1000);
+        builder.initial_max_send_streams(1000).initial_window_size(bytes);
         let (sender, connection) = builder.handshake(stream).await.expect("HTTP/2 is spoken");
         Self { sender, address, closed: tokio::spawn(connection) }
     }

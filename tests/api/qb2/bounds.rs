@@ -175,7 +175,8 @@ async fn while_the_database_is_away_the_door_says_so() {
     }
     let unknown = wire.call("Account/Nothing", &[]).await;
     assert_eq!(unknown.status(), Some(Code::Unavailable), "its event cannot be written, either: {unknown:?}");
-    assert_eq!(wire.call(CHECK, &[]).await.body, framed(&[0x08, 0x02]), "NOT_SERVING");
+    let not_serving = framed(&[0x08, 0x02]);
+    until("health says so, too", async || wire.call(CHECK, &[]).await.body == not_serving).await;
     app.stop().await;
 }
 
@@ -220,17 +221,22 @@ async fn more_calls_than_streams_wait_and_are_answered() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_nothing_happens_any_more_is_closed() {
+async fn who_does_not_take_an_answer_is_shown_out_and_who_waits_for_one_is_not() {
     let app = TestApp::start_with(|config| config.server.idle_timeout_seconds = 1).await;
+    let address = app.qb2_address();
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let deaf = Wire::taking(stream, address, 0).await;
+    let (answer, mut stream) = deaf.begin(deaf.head("Session/GetNonce")).await;
+    stream.send_data(framed(&[]).into(), true).expect("it is sent");
+    let _untaken = answer.await.expect("the head of an answer");
+
     let wire = app.wire().await;
-    assert_eq!(wire.call("Session/GetNonce", &[]).await.status(), Some(Code::Ok));
-    let began = Instant::now();
-    assert!(ends(wire).await, "still open");
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "as soon as the second of patience is over: {:?}",
-        began.elapsed()
-    );
+    let mut watched = watch(&wire).await;
+    assert_eq!(next_status(&mut watched).await, Some(1));
+    assert!(ends(deaf).await, "still open");
+    // As long again as it took to show the other one out.
+    let more = tokio::time::timeout(Duration::from_secs(2), watched.data()).await;
+    assert!(more.is_err(), "it was ended: {more:?}");
 }
 
 #[tokio::test]
