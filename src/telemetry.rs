@@ -8,8 +8,9 @@ use crate::config::{Log, LogFormat};
 
 /// What libraries warn of, and nobody needs to know. A more specific directive of `log.level` outweighs it.
 const QUIET: [&str; 2] = [
-    // "relation already exists, skipping": the migrator asks, Postgres answers.
-    "sqlx::postgres::notice=warn",
+    // "relation already exists, skipping": the migrator asks, Postgres answers. "There is no transaction in progress": a caller was gone
+    // when it was about to begin, as often as callers like.
+    "sqlx::postgres::notice=error",
     // A connection that an outage took along, at its return to the pool: once for each of them, and the pulse has said it.
     "sqlx_core::pool=error",
 ];

@@ -28,7 +28,7 @@ pub struct ApplicationKey {
     pub level: AccessLevel,
     /// Whether only reading is allowed; so it is too where its user may only read.
     pub read_only: bool,
-    /// Whether it may be the password of HTTP Basic, beside the name of its user.
+    /// Whether services may take it as the password of HTTP Basic, beside the name of its user; no door of ours does.
     pub http: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
@@ -43,7 +43,7 @@ pub struct NewApplicationKey {
     pub level: AccessLevel,
     /// Whether only reading is allowed.
     pub read_only: bool,
-    /// Whether it may be the password of HTTP Basic.
+    /// Whether services may take it as the password of HTTP Basic; no door of ours does.
     pub http: bool,
 }
 

@@ -78,7 +78,7 @@ struct ApplicationKeyView {
     access_level: AccessLevel,
     #[schema(example = false)]
     read_only: bool,
-    /// Whether it may be the password of HTTP Basic.
+    /// Whether services may take it as the password of HTTP Basic; this one does not.
     #[schema(example = false)]
     http: bool,
     created_at: Timestamp,

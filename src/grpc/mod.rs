@@ -3,12 +3,14 @@
 //! It is a router like that of the REST door, behind listeners of the same kind, and shares its events, limits and bounds. What
 //! the rooms answer with `proto/` is in their `grpc.rs`.
 
+mod arrivals;
 pub mod call;
 pub mod codec;
 pub mod fields;
 mod health;
 mod measure;
 mod message;
+mod public;
 mod recorded;
 mod status;
 
@@ -27,12 +29,11 @@ use axum::routing::any_service;
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
-use tonic_reflection::server::Builder;
 use tower::{Service, ServiceBuilder};
 use tracing::Instrument;
 
+use self::arrivals::Arrivals;
 use self::call::{Call, METHODS, Method};
-use self::health::Doctor;
 use self::measure::Measure;
 use self::recorded::Grpc;
 use crate::app::App;
@@ -48,27 +49,26 @@ pub mod contract {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 }
 
-/// All of `proto/`, for those who ask what there is.
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.bin"));
-
-/// How long a question to the library's own services may take to arrive.
-const LONGEST_QUESTION: Duration = Duration::from_secs(10);
-
 /// The whole gRPC door. After `stop` it serves on, and says that it is not well.
 pub fn router(app: App, stop: CancellationToken) -> Router {
+    let arrivals = Arrivals::default();
     let layers = ServiceBuilder::new()
         // Outside everything: counts and times what the client sees.
         .layer(Around(Measure(app.metrics.clone())))
         .layer(Around(Name(app.host.clone())))
         // Outside all that may refuse, fail or give up: those are events, too.
         .layer(Around(Record(app.clone())))
-        .layer(Around(Admit(app.clone())));
+        .layer(Around(Admit(app.clone(), arrivals.clone())));
     let rooms = Router::new();
     let rooms = serve(rooms, users::grpc::service(&app));
     let rooms = serve(rooms, application_keys::grpc::service(&app));
     let rooms = serve(rooms, auth::grpc::service(&app));
     let rooms = serve(rooms, device_session::grpc::service(&app));
-    rooms.fallback(async || refusal(&Code::MethodNotAllowed.into())).layer(layers).merge(public(Some(app), stop))
+    rooms.fallback(async || refusal(&Code::MethodNotAllowed.into())).layer(layers).merge(public::router(
+        Some(app.pulse.clone()),
+        stop,
+        arrivals,
+    ))
 }
 
 /// What is behind the door before there is an [`App`]: these calls are no events, because there is no database to hold them.
@@ -76,35 +76,7 @@ pub fn starting() -> Router {
     // Who watches this is told once, and asks again: it is another router that will know.
     let told = CancellationToken::new();
     told.cancel();
-    Router::new().fallback(async || refusal(&Error::Away(None))).merge(public(None, told))
-}
-
-/// What everybody may ask, and what is not recorded: whether the server is well, and what can be called. The library answers,
-/// within our bounds.
-fn public(app: Option<App>, stop: CancellationToken) -> Router {
-    let health = Doctor::service(app.map(|app| app.pulse.clone()), stop);
-    let reflection = || {
-        let all = [
-            DESCRIPTORS,
-            tonic_health::pb::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-        ];
-        // Each version would tell of itself only.
-        let builder = Builder::configure().include_reflection_service(false);
-        all.into_iter().fold(builder, Builder::register_encoded_file_descriptor_set)
-    };
-    let built = "our own descriptors are good";
-    let health = health.max_decoding_message_size(body::LARGEST);
-    let v1 = reflection().build_v1().expect(built).max_decoding_message_size(body::LARGEST);
-    let v1alpha = reflection().build_v1alpha().expect(built).max_decoding_message_size(body::LARGEST);
-    let router = Router::new().route_service(&path(&health), health);
-    router.route_service(&path(&v1), v1).route_service(&path(&v1alpha), v1alpha).layer(Around(Blame))
-}
-
-/// All methods of a service.
-fn path<S: NamedService>(_: &S) -> String {
-    format!("/{}/{{method}}", S::NAME)
+    Router::new().fallback(async || refusal(&Error::Away(None))).merge(public::router(None, told, Arrivals::default()))
 }
 
 /// Adds the methods of a room, each as a route of its own, so that routes have the names that limits, events and metrics know.
@@ -154,11 +126,11 @@ impl Middleware for Record {
 
 /// Lets a call through to its method, within bounds: of time, of size, of how often, and of rights.
 #[derive(Clone)]
-struct Admit(App);
+struct Admit(App, Arrivals);
 
 impl Middleware for Admit {
     async fn handle<S: Inner>(self, request: Request, inner: S) -> Response {
-        let Self(app) = self;
+        let Self(app, arrivals) = self;
         if let Some(status) = foreign(&request) {
             return status.into_response();
         }
@@ -168,7 +140,9 @@ impl Middleware for Admit {
         };
         let work = pin!(async {
             client_ip::require(&request)?;
+            let arriving = arrivals.one(&request)?;
             let request = body::read(request).await?;
+            drop(arriving);
             let Some(method) = Method::find(request.uri().path()) else { return Ok(inner.run(request).await) };
             ratelimit::layer::limit(&app.quotas, &request)?;
             let (mut head, body) = request.into_parts();
@@ -187,27 +161,6 @@ impl Middleware for Admit {
         });
         // Whoever gave the call less time has gone by the end of it, and all that was done for it ends there as well.
         bounded(longest, work).await.unwrap_or_else(|error: Error| refusal(&error))
-    }
-}
-
-/// Says of a message to the library's own services whose fault it is: the library's codec calls its own what a client got wrong.
-#[derive(Clone)]
-struct Blame;
-
-impl Middleware for Blame {
-    async fn handle<S: Inner>(self, request: Request, inner: S) -> Response {
-        if let Some(status) = foreign(&request) {
-            return status.into_response();
-        }
-        // Until the answer begins; those who watch go on.
-        let mut answer = pin!(async { Ok(inner.run(request).await) });
-        let answer = bounded(LONGEST_QUESTION, answer.as_mut()).await;
-        let told = answer.as_ref().map(|response| status::status_in(response.headers(), None));
-        match told {
-            Ok(tonic::Code::Internal) => refusal(&message::malformed("is not the request of this method")),
-            Ok(tonic::Code::OutOfRange) => refusal(&Code::PayloadTooLarge.into()),
-            _ => answer.unwrap_or_else(|error| refusal(&error)),
-        }
     }
 }
 
@@ -233,7 +186,7 @@ mod tests {
     #[test]
     fn the_contract_says_of_every_method_what_the_table_says() {
         // Options of ours are unknown fields to the library's own descriptors, so they are read from the bytes.
-        let pool = prost_reflect::DescriptorPool::decode(DESCRIPTORS).expect("our own descriptors");
+        let pool = prost_reflect::DescriptorPool::decode(public::DESCRIPTORS).expect("our own descriptors");
         let option = pool.get_extension_by_name("blickfeld.base.access_control_method").expect("it is in proto/");
         let mut found = 0;
         for service in pool.services() {

@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::http::client_ip::ClientIp;
 
 /// Which routes count as what. A route that does something for strangers, or hashes a password, and is not here has no
-/// limit; a test holds the list against the routes there are.
+/// limit; a test holds the list against the routes there are. One method hashes only for some of its messages, and asks by itself:
+/// Account.Store, in `users/grpc.rs`.
 const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/auth", Action::LogIn),
     (Method::POST, "/blickfeld.secure.services.Authentication/Login", Action::LogIn),

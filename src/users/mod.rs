@@ -4,7 +4,7 @@
 //! `POST /users/password-reset`, `PUT /users/{userId}/password/{token}`, `PUT /users/me/email`,
 //! `PUT /users/{userId}/email/{token}`; for administrators `GET /users`, `POST /users/invitations`, `GET`, `PATCH` and `DELETE
 //! /users/{userId}`, `POST /users/{userId}/block` and `/reset`.
-//! Table: `users`. What it refuses: to say whether a user exists, to store a password that a store could print, to
+//! Table: `users`. What it refuses: to say to strangers whether a user exists, to store a password that a store could print, to
 //! leave the service without an active administrator.
 
 pub mod grpc;

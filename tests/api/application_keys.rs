@@ -194,7 +194,9 @@ async fn a_key_that_comes_or_goes_is_another_version_of_its_user() {
     seen.push(version().await);
     keys(&app).delete(None, &made.key.id, By::Operator).await.expect("it is gone");
     seen.push(version().await);
-    app.execute("truncate application_keys cascade").await;
+    // Postgres truncates no table that another one refers to.
+    app.execute("alter table account_tokens drop constraint account_tokens_application_key_fkey").await;
+    app.execute("truncate application_keys").await;
     seen.push(version().await);
     seen.dedup();
     assert_eq!(seen.len(), 5);
