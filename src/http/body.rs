@@ -1,7 +1,7 @@
 //! Reads the body before anybody decides, within bounds.
 //!
 //! An answer that leaves while the client is still sending is lost in a reset connection. So the body is read first:
-//! up to [`LARGEST`] is kept for the handler, up to [`PATIENCE`] is read and dropped for the sake of a 413 that arrives.
+//! up to [`LARGEST`] is kept for the handler, up to `PATIENCE` is read and dropped for the sake of a 413 that arrives.
 //! Whoever calls bounds the time.
 
 use axum::body::{Body, Bytes};

@@ -14,7 +14,7 @@ use super::{AccountToken, Tokens};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Code, Result};
-use crate::events::{GRPC, REST};
+use crate::events::GRPC;
 use crate::http::extract::{Caller, PathFields};
 use crate::http::openapi::{Anywhere, NeedsAccount, UnknownThing};
 
@@ -40,11 +40,13 @@ pub struct TokenView {
     /// With which program, as that names itself.
     #[schema(example = "curl/8.5.0")]
     user_agent: Option<String>,
-    /// At which door it opens something, as in events.
-    #[schema(example = "cloud-accounts")]
-    service: &'static str,
+    /// Of a token for another door than this one: which, as in events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "qb2-accounts", nullable = false)]
+    service: Option<&'static str>,
     /// With which application key a Qb2 token was fetched.
-    #[schema(example = "0d29971f687991a2gR3uYxA007P1kQ4z")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "0d29971f687991a2gR3uYxA007P1kQ4z")]
     application_key: Option<String>,
     /// Whether it is the one that asks.
     #[schema(example = true)]
@@ -61,7 +63,7 @@ impl TokenView {
             last_used_at: token.last_used_at.map(Timestamp::from),
             ip: token.origin.address,
             user_agent: token.origin.agent,
-            service: if token.session.is_some() { GRPC } else { REST },
+            service: token.session.map(|_| GRPC),
             application_key: token.application_key,
             current: token.id == current,
         }

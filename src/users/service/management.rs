@@ -96,7 +96,8 @@ pub struct PasswordUpdate {
     pub keep: Option<Uuid>,
 }
 
-/// On whose word something is done.
+/// On whose word something is done. Who has lost the right to it since a door asked is refused: `TokenInvalid`, `UserBlocked`,
+/// `Forbidden`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// The command line, the way back when nobody can log in any more.
@@ -153,7 +154,7 @@ impl Users {
     /// Changes what is an administrator's to change.
     ///
     /// # Errors
-    /// `NotFound`, `NameTaken`, `InvalidState`, `LastAdmin`, `ValidationFailed`, and those of [`Users::vouch`].
+    /// `NotFound`, `NameTaken`, `InvalidState`, `LastAdmin`, `ValidationFailed`; and those of [`By`].
     pub async fn change(&self, id: UserId, change: &UserChange, by: By) -> Result<User> {
         self.alter(id, by, change.needs(id, by), |user| change.apply(user)).await
     }
@@ -162,7 +163,7 @@ impl Users {
     /// a block by failures becomes one by an administrator.
     ///
     /// # Errors
-    /// `NotFound`, `LastAdmin`, and those of [`Users::vouch`].
+    /// `NotFound`, `LastAdmin`; and those of [`By`].
     pub async fn block(&self, id: UserId, by: By) -> Result<User> {
         let blocked = |user: &User| Ok(User { block_cause: Some(BlockCause::Admin), ..user.clone() });
         self.alter(id, by, Needs::Rights, blocked).await
@@ -234,7 +235,7 @@ impl Users {
     /// opened it, account tokens and older mails are void, a block is lifted. Rights, client keys and the e-mail stay.
     ///
     /// # Errors
-    /// `NotFound`; `LastAdmin`, but not for the operator; and those of [`Users::vouch`].
+    /// `NotFound`; `LastAdmin`, but not for the operator; and those of [`By`].
     pub async fn reset(&self, id: UserId, by: By) -> Result<(User, Password)> {
         self.find(id).await?.ok_or(Code::NotFound)?;
         let activation = self.activation_password();
@@ -255,7 +256,7 @@ impl Users {
     /// Deletes a user as [`Users::delete`] does, without asking the user.
     ///
     /// # Errors
-    /// `NotFound`, `LastAdmin`, and those of [`Users::vouch`].
+    /// `NotFound`, `LastAdmin`; and those of [`By`].
     pub async fn remove(&self, id: UserId, by: By, origin: &Origin) -> Result<()> {
         let (tx, user) = self.begin(id, by, Needs::Rights).await?;
         let letter = Letter::AccountDeleted { at: minute(self.clock.now()), from: origin.from(), by_admin: true };
@@ -296,7 +297,7 @@ impl Users {
     /// the user, or of an administrator who still is one.
     ///
     /// # Errors
-    /// `NotFound`, and those of [`Users::vouch`].
+    /// `NotFound`; and those of [`By`].
     pub async fn lock_for(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<()> {
         let is_own = matches!(by, By::Caller { id: caller, .. } if caller == id);
         let needs = if is_own { Needs::Oneself } else { Needs::Rights };

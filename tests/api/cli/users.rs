@@ -73,8 +73,10 @@ async fn what_is_printed_as_json_is_what_the_rest_api_shows() {
     let shown = async || server.get("/users/ada").bearer(&token).await.expect(200).json();
     assert_eq!(view, shown().await);
     assert_eq!(parsed(&run(&place, &["show", "ada", "--json"]).await.expect(0)), shown().await);
-    let level = run(&place, &["set-level", "ada", "admin", "--json"]).await.expect(0);
-    assert_eq!((parsed(&level), &parsed(&level)["readOnly"]), (shown().await, &json!(false)));
+    for (options, read_only) in [(&[][..], true), (&["--read-only=false"], false), (&["--read-only"], true)] {
+        let level = run(&place, &[&["set-level", "ada", "admin", "--json"], options].concat()).await.expect(0);
+        assert_eq!((parsed(&level), &parsed(&level)["readOnly"]), (shown().await, &json!(read_only)), "{options:?}");
+    }
     assert_eq!(parsed(&run(&place, &["block", "ada", "--json"]).await.expect(0)), shown().await);
     let reset = parsed(&run(&place, &["reset", "ada", "--json"]).await.expect(0));
     assert_eq!(reset["activationPassword"].as_str().map(str::len), Some(16));
