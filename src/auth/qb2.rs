@@ -82,13 +82,7 @@ impl Auth {
     /// # Errors
     /// `TokenInvalid`, `TokenExpired`, `UserBlocked`.
     pub async fn identify_qb2(&self, token: &PlainSecret, draft: &Draft) -> Result<Qb2Caller> {
-        let (claims, is_expired) = self.signed(token).ok_or(Code::TokenInvalid)?;
-        // Signed by us, so it is this user's call, whatever becomes of it.
-        let subject = claims.sub.parse().map_err(|()| Code::TokenInvalid)?;
-        draft.concerns(subject);
-        if is_expired {
-            return Err(Code::TokenExpired.into());
-        }
+        let (claims, subject) = self.recognize(token, draft)?;
         let level = claims.level.filter(|_| claims.is_for(Audience::Qb2)).ok_or(Code::TokenInvalid)?;
         if claims.session != Some(self.sessions.current().await?.id) {
             return Err(Code::TokenInvalid.into());

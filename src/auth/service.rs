@@ -87,13 +87,7 @@ impl Auth {
     /// # Errors
     /// 401 codes for a token that is no good, `Forbidden` for a good one of another kind, `UserBlocked`.
     pub async fn identify(&self, token: &PlainSecret, draft: &Draft) -> Result<Caller> {
-        let (claims, is_expired) = self.signed(token).ok_or(Code::TokenInvalid)?;
-        // Signed by us, so it is this user's request, whatever becomes of it.
-        let subject = claims.sub.parse().map_err(|()| Code::TokenInvalid)?;
-        draft.concerns(subject);
-        if is_expired {
-            return Err(Code::TokenExpired.into());
-        }
+        let (claims, subject) = self.recognize(token, draft)?;
         if !claims.is_for(Audience::Accounts) {
             return Err(Code::Forbidden.into());
         }
@@ -134,8 +128,19 @@ impl Auth {
         Ok(Some(Arc::new(Bearer { user: Arc::new(user), used: live.last_used_at.into() })))
     }
 
+    /// What a token of ours says, and of whom. Signed by us, it makes this the user's request, whatever becomes of it.
+    ///
+    /// # Errors
+    /// `TokenInvalid`, `TokenExpired`.
+    pub(super) fn recognize(&self, token: &PlainSecret, draft: &Draft) -> Result<(Arc<Claims>, UserId)> {
+        let (claims, is_expired) = self.signed(token).ok_or(Code::TokenInvalid)?;
+        let subject = claims.sub.parse().map_err(|()| Code::TokenInvalid)?;
+        draft.concerns(subject);
+        if is_expired { Err(Code::TokenExpired.into()) } else { Ok((claims, subject)) }
+    }
+
     /// What a token says, and whether its time is over; `None` for what is no token of ours.
-    pub(super) fn signed(&self, token: &PlainSecret) -> Option<(Arc<Claims>, bool)> {
+    fn signed(&self, token: &PlainSecret) -> Option<(Arc<Claims>, bool)> {
         let claims = self.memory.signed(token, || self.tokens.verify(token))?;
         let is_expired = claims.is_expired(self.clock.now());
         Some((claims, is_expired))
