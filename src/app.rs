@@ -210,7 +210,8 @@ impl App {
             clock.clone(),
             random.clone(),
         );
-        let application_keys = ApplicationKeys::new(pool.clone(), users.clone(), clock.clone(), random.clone());
+        let application_keys =
+            ApplicationKeys::new(pool.clone(), users.clone(), mail.clone(), clock.clone(), random.clone());
         let client_keys =
             ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 

@@ -184,6 +184,7 @@ codes! {
     IdempotencyKeyReused => "Another request was made with this Idempotency-Key; a new request needs a new key.",
     EmailTaken => "This e-mail belongs to another user.",
     NameTaken => "This login name belongs to another user.",
+    SeveralSignUps => "Several sign-ups claim this e-mail, and nobody has proved it; name one of them by its id.",
     TooManyAccounts => "There are more accounts than one answer can hold; read them page by page with GET /users.",
     LastAdmin => "This is the last active administrator.",
     InvalidState => "The account cannot go from its present state to that one; a reset can.",

@@ -88,7 +88,7 @@ impl ApplicationKey for Door {
             read_only: wanted.access_read_only || caller.read_only,
             http: wanted.access_http,
         };
-        let made = self.keys.create(owner, &new, call.by()?).await?;
+        let made = self.keys.create(owner, &new, call.by()?, &call.origin).await?;
         let key = made.secret.expose().to_owned();
         Ok(Response::new(ApplicationKeyCreateResponse { key, uuid: made.key.id }))
     }

@@ -1,9 +1,11 @@
 //! Makes, lists, finds and deletes application keys.
 
 use super::{ApplicationKey, NewApplicationKey, WithSecret, store};
-use crate::clock::Clock;
+use crate::clock::{Clock, minute};
 use crate::db::{self, Pool};
 use crate::error::{Code, Result};
+use crate::mail::{Letter, Mail};
+use crate::origin::Origin;
 use crate::random::Random;
 use crate::secret::PlainSecret;
 use crate::users::{By, UserId, Users};
@@ -16,6 +18,7 @@ const LENGTH: usize = 32;
 pub struct ApplicationKeys {
     pool: Pool,
     users: Users,
+    mail: Mail,
     clock: Clock,
     random: Random,
 }
@@ -25,18 +28,18 @@ impl ApplicationKeys {
     pub const MOST: usize = 50;
 
     /// The application keys of this database.
-    pub fn new(pool: Pool, users: Users, clock: Clock, random: Random) -> Self {
-        Self { pool, users, clock, random }
+    pub fn new(pool: Pool, users: Users, mail: Mail, clock: Clock, random: Random) -> Self {
+        Self { pool, users, mail, clock, random }
     }
 
-    /// A new key with its secret, which is never to be seen again. Others stay good.
+    /// A new key with its secret, which is never to be seen again. Others stay good; the owner is told.
     ///
     /// # Errors
     /// `TooManyApplicationKeys`; `HttpKeyExists`; and those of [`Users::lock_for`].
-    pub async fn create(&self, user: UserId, new: &NewApplicationKey, by: By) -> Result<WithSecret> {
+    pub async fn create(&self, user: UserId, new: &NewApplicationKey, by: By, origin: &Origin) -> Result<WithSecret> {
         let mut tx = self.pool.begin().await?;
         // One at a time for a user, or fifty parallel requests would each count forty-nine keys.
-        self.users.lock_for(&mut tx, user, by).await?;
+        let owner = self.users.lock_for(&mut tx, user, by).await?;
         let keys = store::list(&mut tx, user).await?;
         if new.http && keys.iter().any(|key| key.http) {
             return Err(Code::HttpKeyExists.into());
@@ -56,7 +59,15 @@ impl ApplicationKeys {
         let made = WithSecret { key, secret: PlainSecret::new(self.random.alphanumeric(LENGTH)) };
         let inserted = store::insert(&mut tx, &made.key, &made.secret.hash()).await;
         db::on_constraint(inserted, &[("application_keys_http_key", Code::HttpKeyExists)])?;
+        let letter = Letter::NewApplicationKey {
+            at: minute(made.key.created_at),
+            from: origin.from(),
+            key_id: made.key.id.clone(),
+            purpose: made.key.purpose.clone(),
+        };
+        self.users.notify(&mut tx, &owner, &letter).await?;
         tx.commit().await?;
+        self.mail.wake();
         Ok(made)
     }
 

@@ -12,7 +12,7 @@ use crate::origin::Origin;
 use crate::secret::PlainSecret;
 use crate::tokens::{Audience, Level, Qb2Grant};
 use crate::users::password::Password;
-use crate::users::{AccessLevel, Entrant, Login, User};
+use crate::users::{AccessLevel, By, Entrant, Login, User};
 
 /// The bearer of a live Qb2 token.
 #[derive(Clone, Debug)]
@@ -25,6 +25,13 @@ pub struct Qb2Caller {
     pub level: Level,
     /// Whether account or key may only read.
     pub read_only: bool,
+}
+
+impl Qb2Caller {
+    /// What is done on the caller's word.
+    pub fn by(&self) -> By {
+        By::bearer(&self.user, self.token_id)
+    }
 }
 
 impl Auth {

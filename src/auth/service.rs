@@ -16,7 +16,7 @@ use crate::origin::Origin;
 use crate::secret::PlainSecret;
 use crate::tokens::{Audience, Claims, Tokens};
 use crate::users::password::Password;
-use crate::users::{BlockCause, Login, User, UserId, Users};
+use crate::users::{BlockCause, By, Login, User, UserId, Users};
 
 /// Answers who somebody is.
 #[derive(Clone)]
@@ -38,6 +38,13 @@ pub struct Caller {
     pub user: Arc<User>,
     /// The `jti` of the token.
     pub token_id: Uuid,
+}
+
+impl Caller {
+    /// What is done on the caller's word.
+    pub fn by(&self) -> By {
+        By::bearer(&self.user, self.token_id)
+    }
 }
 
 /// What both client grants answer (decisions.md section 2).

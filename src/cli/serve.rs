@@ -63,7 +63,7 @@ pub async fn run(mut config: Config, overrides: &Overrides) -> anyhow::Result<Ex
     let outcome = tokio::select! {
         built = build(&config, url) => match built {
             Ok((app, workers)) => {
-                advise(&app).await;
+                advise(&app, &config, overrides).await;
                 let opened = |door: &Door| greet(&config, door);
                 server::run(door, app, workers, opened).await;
                 Ok(())
@@ -121,10 +121,17 @@ fn greet(config: &Config, door: &Door) {
 }
 
 /// A server without any administrator is one that nobody can look after.
-async fn advise(app: &App) {
+async fn advise(app: &App, config: &Config, overrides: &Overrides) {
+    // The same command without these would make another database somewhere else. A URL may hold a password.
+    let file = overrides.file.as_ref().map(|file| format!("--config {} ", file.display()));
+    let folder = config.origin("data_dir").map(|_| format!("--data-dir {} ", config.data_dir.display()));
+    let url = config.database_url().map(|_| "--database-url … ".to_owned());
+    let options: String = [file, folder, url].into_iter().flatten().collect();
     // A database that does not answer that soon has its own words for it.
     if let Ok(Ok(false)) = tokio::time::timeout(ADVICE, app.users.has_admin()).await {
-        tracing::warn!("there is no administrator yet: type `bloq-accounts admin user create --name NAME --admin`");
+        tracing::warn!(
+            "there is no administrator yet: type `bloq-accounts {options}admin user create --name NAME --admin`"
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 //! Answers the present session, and ends it.
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Session, store};
 use crate::clock::Clock;
@@ -32,6 +34,11 @@ impl DeviceSession {
             Some(session) if session.began_at >= today => Ok(session),
             _ => Ok(store::insert(&mut connection, &self.begin(now), today).await?),
         }
+    }
+
+    /// Whether this session is the present one, within a transaction that has more to ask. It begins none.
+    pub async fn is_current(&self, connection: &mut PgConnection, id: Uuid) -> Result<bool> {
+        Ok(store::find(connection).await?.is_some_and(|session| session.id == id))
     }
 
     /// Ends the session, and with it every Qb2 token on every replica; answers the new one.

@@ -161,7 +161,7 @@ impl Call {
     /// # Errors
     /// `Unauthorized`.
     pub fn by(&self) -> Result<By> {
-        Ok(By::from(&self.caller()?.user))
+        Ok(self.caller()?.by())
     }
 
     /// Notes in the event which account a call was about, where that is not the caller's own.

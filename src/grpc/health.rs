@@ -12,7 +12,6 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::call::METHODS;
 use crate::db::pulse::Pulse;
-use crate::error::Code;
 
 /// Says that it serves while the database is there and nobody has asked it to stop.
 #[derive(Clone)]
@@ -62,7 +61,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 impl Health for Doctor {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         if !is_known(&request.get_ref().service) {
-            return Err(Code::NotFound.into());
+            return Err(Status::not_found("There is no such service."));
         }
         Ok(Response::new(response(self.look())))
     }

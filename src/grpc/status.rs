@@ -36,7 +36,7 @@ pub fn status(code: Code) -> tonic::Code {
         Code::EmailTaken | Code::NameTaken | Code::IdempotencyKeyReused | Code::HttpKeyExists => {
             tonic::Code::AlreadyExists
         }
-        Code::LastAdmin | Code::InvalidState => tonic::Code::FailedPrecondition,
+        Code::LastAdmin | Code::InvalidState | Code::SeveralSignUps => tonic::Code::FailedPrecondition,
         Code::PayloadTooLarge
         | Code::TooManyRequests
         | Code::TooManyClientKeys
@@ -82,6 +82,9 @@ pub fn of(error: &Error) -> Status {
     let mut metadata = MetadataMap::new();
     if let Ok(name) = MetadataValue::try_from(format!("{code:?}")) {
         metadata.insert(ERROR_CODE, name);
+    }
+    if code == Code::UnsupportedMediaType {
+        metadata.insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
     }
     if let Some(pause) = error.retry_after() {
         // Rounded up: whoever comes back after exactly this time is not too early.

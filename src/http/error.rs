@@ -55,6 +55,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::NameTaken
         | Code::LastAdmin
         | Code::TooManyAccounts
+        | Code::SeveralSignUps
         | Code::InvalidState => StatusCode::CONFLICT,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::DatabaseUnavailable | Code::OutcomeUnknown | Code::ShuttingDown | Code::Timeout => {

@@ -110,6 +110,17 @@ pub enum Letter {
         /// What its owner calls it.
         label: Option<String>,
     },
+    /// Tells of a new application key.
+    NewApplicationKey {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// The id of the key.
+        key_id: String,
+        /// What it is for.
+        purpose: String,
+    },
     /// Tells of a log-in from somewhere new.
     NewLogIn {
         /// When.
@@ -180,6 +191,7 @@ impl Letter {
             Self::EmailChanged { .. } => ("email_changed", "Your e-mail address was changed"),
             Self::PasswordChanged { .. } => ("password_changed", "Your password was changed"),
             Self::NewClientKey { .. } => ("new_client_key", "A client key was made for your account"),
+            Self::NewApplicationKey { .. } => ("new_application_key", "An application key was made for your account"),
             Self::NewLogIn { .. } => ("new_log_in", "A new log-in to your account"),
             Self::AccountDeleted { .. } => ("account_deleted", "Your account was deleted"),
         }
@@ -220,6 +232,7 @@ impl Stationery {
             ("email_changed.txt", include_str!("templates/email_changed.txt")),
             ("password_changed.txt", include_str!("templates/password_changed.txt")),
             ("new_client_key.txt", include_str!("templates/new_client_key.txt")),
+            ("new_application_key.txt", include_str!("templates/new_application_key.txt")),
             ("new_log_in.txt", include_str!("templates/new_log_in.txt")),
             ("account_deleted.txt", include_str!("templates/account_deleted.txt")),
         ] {

@@ -203,6 +203,16 @@ impl Tokens {
         Ok(store::find(&mut *self.pool.acquire().await?, id).await?)
     }
 
+    /// Whether the account or Qb2 token with this `jti` is still good as far as its own row says: not ended by itself, nor with its
+    /// application key or its session.
+    pub async fn is_live(&self, connection: &mut PgConnection, id: Uuid) -> Result<bool> {
+        let Some(token) = store::find(connection, id).await? else { return Ok(false) };
+        Ok(match token.session {
+            Some(session) => self.sessions.is_current(connection, session).await?,
+            None => true,
+        })
+    }
+
     /// Notes that an account token was just used.
     pub fn use_account(&self, id: Uuid, known: &Known) {
         self.used.note(&id, self.clock.now(), known, COARSE);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tonic::{Request, Response, Status};
 
 use super::{
-    AccessLevel, By, LoginName, NewName, NewUser, PasswordUpdate, Place, Search, State, User, UserChange, Users, Way,
+    AccessLevel, LoginName, NewName, NewUser, PasswordUpdate, Place, Search, State, User, UserChange, Users, Way,
 };
 use crate::app::App;
 use crate::auth::Qb2Caller;
@@ -25,6 +25,9 @@ use crate::tokens::Level;
 /// Accounts of one answer. A longer one would not fit the 32 MiB that the vendor's clients take, nor our memory.
 const MOST: usize = 100_000;
 
+/// Sign-ups of one answer that nobody has proved. Anybody can make more, and must not keep administrators from seeing the accounts.
+const MOST_STRANGERS: usize = 1000;
+
 /// Accounts of one look into the table.
 const PAGE: i64 = 1000;
 
@@ -43,10 +46,18 @@ pub fn service(app: &App) -> AccountServer<Door> {
 impl Account for Door {
     async fn list(&self, _: Request<()>) -> Result<Response<AccountListResponse>, Status> {
         let (mut account, mut place) = (BTreeMap::new(), Some(Place::BEGINNING));
+        let (mut settled, mut strangers) = (0, 0);
         while let Some(from) = place {
             let found = self.users.page(&Search::default(), Way::After(from), PAGE).await?;
-            account.extend(found.users.iter().map(|user| (uuid(user), view(user))));
-            if account.len() > MOST {
+            for user in &found.users {
+                let (count, most) =
+                    if user.is_unproved_sign_up() { (&mut strangers, MOST_STRANGERS) } else { (&mut settled, MOST) };
+                *count += 1;
+                if *count <= most {
+                    account.insert(uuid(user), view(user));
+                }
+            }
+            if settled > MOST {
                 return Err(Code::TooManyAccounts.into());
             }
             place = found.newer;
@@ -105,8 +116,14 @@ impl Account for Door {
         let call = Call::of(&request)?;
         let caller = call.caller()?;
         let AccountStoreRequest { uuid, account, password_update } = request.into_inner();
-        if caller.level < Level::Authorized && (!uuid.is_empty() || account.is_some()) {
-            return Err(Code::Forbidden.into());
+        if caller.level < Level::Authorized {
+            if !uuid.is_empty() || account.is_some() {
+                return Err(Code::Forbidden.into());
+            }
+            // As where an activation password is exchanged without a token.
+            if caller.user.state() == State::Blocked {
+                return Err(Code::UserBlocked.into());
+            }
         }
         let user = if uuid.is_empty() {
             caller.user.clone()
@@ -136,10 +153,7 @@ impl Account for Door {
         if password.is_some() || change.name.is_some() {
             self.quotas.ask(Action::Confirmation, Network::of_client(&call.origin))?;
         }
-        self.users
-            .store(&user, &change, password.as_ref(), By::from(&caller.user), &call.origin)
-            .await
-            .map_err(in_our_words)?;
+        self.users.store(&user, &change, password.as_ref(), caller.by(), &call.origin).await.map_err(in_our_words)?;
         Ok(Response::new(()))
     }
 }

@@ -1,9 +1,14 @@
 //! The names by which a user can be called: id, e-mail or login name. Made canonical once, at the edge, before any
 //! limit or lookup sees it (docs/security.md row 3).
 
+use uuid::Uuid;
+
 use super::{EmailAddress, UserId};
 
-/// A login name: `^[a-zA-Z0-9._-]{1,100}$`, not of the form `user-<uuid>`.
+/// What stands in the place of a user in paths.
+const PATHS: [&str; 3] = ["me", "invitations", "password-reset"];
+
+/// A login name: `^[a-zA-Z0-9._-]{1,100}$`, which is neither an id nor a word of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginName(String);
 
@@ -13,14 +18,23 @@ impl LoginName {
     /// # Errors
     /// What is wrong, in words for the person who typed it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if text.is_empty() || text.len() > 100 || !text.bytes().all(is_plain) {
-            return Err("must be 1 to 100 letters, digits, dots, hyphens or underscores".into());
-        }
-        if text.parse::<UserId>().is_ok() {
+        let name = Self::read(text)
+            .ok_or_else(|| "must be 1 to 100 letters, digits, dots, hyphens or underscores".to_owned())?;
+        // Whoever bears the id of another user as a name would be taken for that user.
+        let folded = text.to_ascii_lowercase();
+        if Uuid::try_parse(folded.strip_prefix("user-").unwrap_or(&folded)).is_ok() {
             return Err("must not look like a user id".into());
         }
-        Ok(Self(text.to_owned()))
+        if PATHS.contains(&folded.as_str()) {
+            return Err("is a word of our own".into());
+        }
+        Ok(name)
+    }
+
+    /// What may be somebody's name.
+    fn read(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        ((1..=100).contains(&text.len()) && text.bytes().all(is_plain)).then(|| Self(text.to_owned()))
     }
 
     /// As it was typed; compare without regard to case.
@@ -32,7 +46,7 @@ impl LoginName {
 /// What was typed where a user is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// `user-<uuid>`
+    /// `user-<uuid>`, or the bare UUID that gRPC shows.
     Id(UserId),
     /// An e-mail.
     Email(EmailAddress),
@@ -45,9 +59,10 @@ pub enum Login {
 impl Login {
     /// Reads what was typed; never fails, because "no such user" and "no such name" are one answer.
     pub fn parse(text: &str) -> Self {
-        if let Ok(id) = text.parse() {
+        let bare = || Uuid::try_parse(text).ok().filter(|_| text.len() == 36).map(UserId);
+        if let Some(id) = text.parse().ok().or_else(bare) {
             Self::Id(id)
-        } else if let Ok(name) = LoginName::parse(text) {
+        } else if let Some(name) = LoginName::read(text) {
             Self::Name(name)
         } else if let Ok(email) = EmailAddress::parse(text) {
             Self::Email(email)
@@ -72,7 +87,15 @@ mod tests {
 
     #[test]
     fn a_login_name_cannot_pose_as_an_id() {
-        assert!(LoginName::parse("User-0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11").is_err());
+        let id = "0b7c3f0e-90f1-4a8e-8d8a-6a2b1f0c9d11";
+        assert_eq!(Login::parse(id), Login::parse(&format!("user-{id}")));
+        for posing in
+            [format!("User-{id}"), id.into(), id.to_uppercase(), id.replace('-', ""), id.replace('-', "") + "-"]
+        {
+            assert_eq!(LoginName::parse(&posing).is_ok(), posing.ends_with('-'), "{posing}");
+        }
+        assert!(LoginName::parse(&format!("user-{}", id.replace('-', ""))).is_err());
         assert!(LoginName::parse("user-ada").is_ok());
+        assert!(LoginName::parse("Me").is_err(), "it could not be managed");
     }
 }

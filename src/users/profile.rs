@@ -121,7 +121,7 @@ impl Notifications {
             // A reset is the way around the password; its owner is told in any case.
             Letter::PasswordChanged { is_reset, .. } => *is_reset || self.password_changed,
             Letter::EmailChanged { .. } => self.email_changed,
-            Letter::NewClientKey { .. } => self.new_client_key,
+            Letter::NewClientKey { .. } | Letter::NewApplicationKey { .. } => self.new_client_key,
             Letter::NewLogIn { .. } => self.new_log_in,
             Letter::Verification { .. }
             | Letter::AddressTaken { .. }

@@ -169,6 +169,20 @@ pub async fn find_by_email(connection: &mut PgConnection, email_canonical: &str)
     Ok(found.fetch_optional(connection).await?.map(User::from))
 }
 
+/// Two of the sign-ups that claim an e-mail which nobody holds, as far as they live.
+pub async fn list_claimants(
+    connection: &mut PgConnection,
+    email_canonical: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<User>> {
+    let found = select_user!(
+        "where email_canonical = $1 and (created_at > $2 or blocked_at is not null or activation_expires_at is not null) limit 2",
+        email_canonical,
+        since,
+    );
+    Ok(found.fetch_all(connection).await?.into_iter().map(User::from).collect())
+}
+
 pub async fn find_by_login_name(connection: &mut PgConnection, name: &str) -> sqlx::Result<Option<User>> {
     Ok(select_user!("where lower(login_name) = lower($1)", name).fetch_optional(connection).await?.map(User::from))
 }
@@ -229,9 +243,11 @@ pub async fn find_other_active_admin(connection: &mut PgConnection, id: UserId) 
 
 /// Whether there is an administrator, in whatever state.
 pub async fn find_any_admin(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"select exists (select from users where access_level = 'admin') as "found!""#)
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar!(
+        r#"select exists (select from users where access_level = 'admin' and not read_only) as "found!""#
+    )
+    .fetch_one(connection)
+    .await
 }
 
 pub async fn mark_email_verified(connection: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> sqlx::Result<()> {

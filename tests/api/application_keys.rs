@@ -2,10 +2,12 @@
 
 use bloq_accounts::application_keys::{ApplicationKey, ApplicationKeys, NewApplicationKey, WithSecret};
 use bloq_accounts::error::{Code, Result};
+use bloq_accounts::origin::Origin;
 use bloq_accounts::secret::PlainSecret;
 use bloq_accounts::users::{AccessLevel, By, ShortText, UserId};
 use chrono::TimeDelta;
 use futures_util::future::join_all;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::harness::{Person, TestApp};
@@ -24,7 +26,7 @@ fn keys(app: &TestApp) -> &ApplicationKeys {
 }
 
 async fn make(app: &TestApp, person: &Person, purpose: &str) -> WithSecret {
-    keys(app).create(id(person), &new(purpose), By::Operator).await.expect("a key")
+    keys(app).create(id(person), &new(purpose), By::Operator, &Origin::default()).await.expect("a key")
 }
 
 async fn ids(app: &TestApp, person: &Person) -> Vec<String> {
@@ -41,11 +43,26 @@ fn is_alphanumeric(text: &str) -> bool {
 }
 
 #[tokio::test]
+async fn the_owner_is_told_of_a_new_key_unless_that_is_not_wanted() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada").await;
+    make(&app, &ada, "camera").await;
+    assert_eq!(app.newest_subject(&ada.email).await, "An application key was made for your account");
+    let letters = app.mailbox().to(&ada.email).len();
+    let unwanted = json!({"notifications": {"newClientKey": false}});
+    app.change_profile(&ada.token, &unwanted).await.expect(200);
+    make(&app, &ada, "another").await;
+    app.deliver_mail().await;
+    assert_eq!(app.mailbox().to(&ada.email).len(), letters);
+}
+
+#[tokio::test]
 async fn a_person_makes_an_application_key_and_is_found_by_its_secret() {
     let app = TestApp::start().await;
     let ada = app.person("ada").await;
     let ask = NewApplicationKey { level: AccessLevel::Admin, read_only: true, http: true, ..new("") };
-    let WithSecret { key, secret } = keys(&app).create(id(&ada), &ask, By::Operator).await.expect("a key");
+    let WithSecret { key, secret } =
+        keys(&app).create(id(&ada), &ask, By::Operator, &Origin::default()).await.expect("a key");
     assert!(is_alphanumeric(&key.id) && is_alphanumeric(secret.expose()) && key.id != secret.expose(), "{key:?}");
     let ApplicationKey { user, purpose, level, read_only, http, created_at, .. } = key.clone();
     assert_eq!((user, purpose.as_str(), created_at), (id(&ada), "", app.now()));
@@ -104,7 +121,7 @@ async fn a_user_has_at_most_50_keys_however_fast_they_are_made() {
     let (ada, bob, other) = (app.person("ada").await, app.person("bob").await, app.replica().await);
     let made = join_all((0..60).map(|turn| {
         let keys = keys(if turn % 2 == 0 { &app } else { &other });
-        async { keys.create(id(&ada), &new("camera"), By::Operator).await }
+        async { keys.create(id(&ada), &new("camera"), By::Operator, &Origin::default()).await }
     }))
     .await;
     assert_eq!(made.iter().filter(|outcome| outcome.is_ok()).count(), 50);
@@ -123,23 +140,27 @@ async fn a_user_has_one_key_for_http_however_fast_they_are_made() {
     let app = TestApp::start().await;
     let (ada, bob) = (app.person("ada").await, app.person("bob").await);
     let ask = NewApplicationKey { http: true, ..new("camera") };
-    let made = join_all((0..10).map(|_| keys(&app).create(id(&ada), &ask, By::Operator))).await;
+    let nowhere = Origin::default();
+    let made = join_all((0..10).map(|_| keys(&app).create(id(&ada), &ask, By::Operator, &nowhere))).await;
     assert_eq!(made.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for outcome in made.into_iter().filter(Result::is_err) {
         refused(outcome, Code::HttpKeyExists);
     }
-    keys(&app).create(id(&bob), &ask, By::Operator).await.expect("Bob's own");
+    keys(&app).create(id(&bob), &ask, By::Operator, &Origin::default()).await.expect("Bob's own");
     make(&app, &ada, "not for http").await;
 
     let first = keys(&app).list(id(&ada)).await.expect("a list").into_iter().find(|key| key.http).expect("a key");
     keys(&app).delete(Some(id(&ada)), &first.id, By::Operator).await.expect("it is gone");
-    keys(&app).create(id(&ada), &ask, By::Operator).await.expect("another one");
+    keys(&app).create(id(&ada), &ask, By::Operator, &Origin::default()).await.expect("another one");
 }
 
 #[tokio::test]
 async fn nobody_unknown_gets_a_key() {
     let app = TestApp::start().await;
-    refused(keys(&app).create(UserId(Uuid::nil()), &new("camera"), By::Operator).await, Code::NotFound);
+    refused(
+        keys(&app).create(UserId(Uuid::nil()), &new("camera"), By::Operator, &Origin::default()).await,
+        Code::NotFound,
+    );
 }
 
 #[tokio::test]
@@ -179,7 +200,7 @@ async fn who_leaves_takes_the_keys_along() {
     app.leave(&ada.token, &ada.password).await.expect(204);
     assert!(keys(&app).find_by_secret(&gone.secret).await.expect("an answer").is_none());
     assert!(keys(&app).find_by_secret(&kept.secret).await.expect("an answer").is_some());
-    refused(keys(&app).create(id(&ada), &new("late"), By::Operator).await, Code::NotFound);
+    refused(keys(&app).create(id(&ada), &new("late"), By::Operator, &Origin::default()).await, Code::NotFound);
 }
 
 #[tokio::test]

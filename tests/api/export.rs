@@ -17,8 +17,12 @@ async fn a_person_gets_everything_and_no_secret() {
     app.client_key(&bob).await;
     let purpose = ShortText::parse("camera").expect("a purpose");
     let new = NewApplicationKey { purpose, level: AccessLevel::Authorized, read_only: true, http: false };
-    let application_key =
-        app.app.application_keys.create(ada.id.parse().expect("an id"), &new, By::Operator).await.expect("a key");
+    let application_key = app
+        .app
+        .application_keys
+        .create(ada.id.parse().expect("an id"), &new, By::Operator, &Default::default())
+        .await
+        .expect("a key");
     app.forget_password(&ada.email).await.expect(202);
     let reset = app.mailed_token(&ada.email).await;
     let answer = app.get("/users/me/export").bearer(&ada.token).await.expect(200);
@@ -43,8 +47,8 @@ async fn a_person_gets_everything_and_no_secret() {
         items.map(|item| item[field].as_str().expect("a text").to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(list("oneTimeTokens", "purpose"), ["emailVerification", "passwordReset"]);
-    assert_eq!(list("mails", "template"), ["verification", "new_client_key", "password_reset"]);
-    assert_eq!(list("mails", "recipient"), vec!["ada@example.com"; 3]);
+    assert_eq!(list("mails", "template"), ["verification", "new_client_key", "new_application_key", "password_reset"]);
+    assert_eq!(list("mails", "recipient"), vec!["ada@example.com"; 4]);
     assert_eq!(
         (list("logIns", "network"), list("logIns", "userAgent")),
         (vec!["127.0.0.1/32".into()], vec!["tests/1.0".into()])

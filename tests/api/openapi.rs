@@ -58,7 +58,7 @@ fn the_routes_and_their_answers_are_these() {
         "DELETE /users/me/tokens/{id} 204 400 401 403 404 413 500 503",
         "POST /users/password-reset 202 400 413 415 429 500 503",
         "DELETE /users/{userId} 204 400 401 403 404 409 413 500 503",
-        "GET /users/{userId} 200 400 401 403 404 413 500 503",
+        "GET /users/{userId} 200 400 401 403 404 409 413 500 503",
         "PATCH /users/{userId} 200 400 401 403 404 409 413 415 500 503",
         "PUT /users/{userId}/activation 200 400 401 403 413 415 429 500 503",
         "POST /users/{userId}/block 200 400 401 403 404 409 413 500 503",

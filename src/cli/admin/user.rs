@@ -21,7 +21,7 @@ pub enum Command {
     /// Make a user; without --password-stdin an activation password is printed
     Create(Create),
     /// Take the e-mail of a user as proved
-    Verify(Named),
+    Verify(Shown),
     /// List users, oldest first
     List(List),
     /// Show all there is to know of a user
@@ -42,7 +42,7 @@ pub enum Command {
     /// Let a user start over with an activation password, which is printed; lifts a block
     Reset(Shown),
     /// Delete a user, with everything that belongs to it
-    Delete(Named),
+    Delete(Shown),
 }
 
 #[derive(Args)]
@@ -71,6 +71,9 @@ pub struct List {
     /// Only users in this state
     #[arg(long, value_enum)]
     state: Option<State>,
+    /// Only users who may only read, or with =false only the others
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    read_only: Option<bool>,
     /// Print a JSON array of users, as the REST API shows them
     #[arg(long)]
     json: bool,
@@ -109,12 +112,12 @@ struct Name {
 pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(create) => self::create(users, create).await,
-        Command::Verify(user) => {
-            let user = user.find(users).await?;
+        Command::Verify(shown) => {
+            let user = shown.named.find(users).await?;
             ensure!(user.email.is_some(), "{} has no e-mail to verify", user.id);
             let user = users.verify_by_operator(user.id).await.map_err(plain)?;
             output::note(format_args!("{} is verified", user.id));
-            Ok(())
+            shown.answer(&user)
         }
         Command::List(list) => self::list(users, list).await,
         Command::Show(shown) => {
@@ -140,11 +143,11 @@ pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
             output::note(format_args!("reset {}", user.id));
             hand_over(&user, Some(&activation), shown.json, "reset it once more")
         }
-        Command::Delete(user) => {
-            let user = user.find(users).await?;
+        Command::Delete(shown) => {
+            let user = shown.named.find(users).await?;
             users.remove(user.id, By::Operator, &Origin::default()).await.map_err(plain)?;
             output::note(format_args!("deleted {}", user.id));
-            Ok(())
+            shown.answer(&user)
         }
     }
 }
@@ -216,7 +219,7 @@ fn show(user: &User) -> anyhow::Result<()> {
 async fn list(users: &Users, list: List) -> anyhow::Result<()> {
     let text = list.search.as_deref().map(SearchText::parse).transpose();
     let text = text.map_err(|reason| anyhow!("--search {reason}"))?;
-    let search = Search { text, level: list.level, state: list.state, read_only: None };
+    let search = Search { text, level: list.level, state: list.state, read_only: list.read_only };
     if !list.json {
         output::line(format_args!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED"))?;
     }

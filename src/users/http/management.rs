@@ -19,8 +19,8 @@ use crate::http::query::{Query, links};
 use crate::origin::Origin;
 use crate::users::password::Password;
 use crate::users::{
-    AccessLevel, BlockCause, By, EmailAddress, LoginName, NewName, NewUser, Place, Search, SearchText,
-    State as UserState, User, UserChange, Users, Way,
+    AccessLevel, BlockCause, EmailAddress, LoginName, NewName, NewUser, Place, Search, SearchText, State as UserState,
+    User, UserChange, Users, Way,
 };
 
 /// Users of a page when nobody says how many.
@@ -202,8 +202,7 @@ pub(super) async fn invite(
     let level = body.optional("level", AccessLevel::parse).unwrap_or(AccessLevel::Authorized);
     let read_only = body.change_flag("readOnly") == Change::Set(true);
     let (Some(name), true) = (email.or(name), body.is_fine()) else { return Err(body.into_error()) };
-    let (user, activation) =
-        users.invite(NewUser { name, level, read_only, password: None }, By::from(&*admin.user)).await?;
+    let (user, activation) = users.invite(NewUser { name, level, read_only, password: None }, admin.by()).await?;
     draft.add("user", user.id.to_string());
     Ok((StatusCode::CREATED, SecretJson(InvitedView::new(&user, activation.as_ref()))))
 }
@@ -220,6 +219,7 @@ pub(super) async fn invite(
         Anywhere,
         (status = 200, description = "The user", body = UserView),
         NeedsAccount, UnknownThing,
+        (status = 409, description = "`SeveralSignUps`", body = ErrorBody),
     ),
     security(("account" = [])),
 )]
@@ -270,7 +270,7 @@ struct UserPatch {
         Anywhere,
         (status = 200, description = "The user as it is now", body = UserView),
         BadJson, NeedsAccount, UnknownThing,
-        (status = 409, description = "`NameTaken`, `InvalidState`, `LastAdmin`", body = ErrorBody),
+        (status = 409, description = "`NameTaken`, `InvalidState`, `LastAdmin`, `SeveralSignUps`", body = ErrorBody),
     ),
     security(("account" = [])),
 )]
@@ -295,7 +295,7 @@ pub(super) async fn change_user(
         return Err(body.into_error());
     }
     let user = named(&users, &path, &draft).await?;
-    Ok(Json((&users.change(user.id, &change, By::from(&*admin.user)).await?).into()))
+    Ok(Json((&users.change(user.id, &change, admin.by()).await?).into()))
 }
 
 /// Delete a user
@@ -310,7 +310,7 @@ pub(super) async fn change_user(
         Anywhere,
         (status = 204, description = "The user is gone"),
         NeedsAccount, UnknownThing,
-        (status = 409, description = "`LastAdmin`", body = ErrorBody),
+        (status = 409, description = "`LastAdmin`, `SeveralSignUps`", body = ErrorBody),
     ),
     security(("account" = [])),
 )]
@@ -322,7 +322,7 @@ pub(super) async fn delete_user(
     path: PathFields,
 ) -> Result<StatusCode> {
     let user = named(&users, &path, &draft).await?;
-    users.remove(user.id, By::from(&*admin.user), &origin).await?;
+    users.remove(user.id, admin.by(), &origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -339,7 +339,7 @@ pub(super) async fn delete_user(
         Anywhere,
         (status = 200, description = "The user, who is blocked", body = UserView),
         NeedsAccount, UnknownThing,
-        (status = 409, description = "`LastAdmin`", body = ErrorBody),
+        (status = 409, description = "`LastAdmin`, `SeveralSignUps`", body = ErrorBody),
     ),
     security(("account" = [])),
 )]
@@ -350,7 +350,7 @@ pub(super) async fn block_user(
     path: PathFields,
 ) -> Result<Json<UserView>> {
     let user = named(&users, &path, &draft).await?;
-    Ok(Json((&users.block(user.id, By::from(&*admin.user)).await?).into()))
+    Ok(Json((&users.block(user.id, admin.by()).await?).into()))
 }
 
 /// Reset a user
@@ -367,7 +367,7 @@ pub(super) async fn block_user(
         Anywhere, TooManyRequests,
         (status = 200, description = "The user, who waits for activation", body = InvitedView),
         NeedsAccount, UnknownThing,
-        (status = 409, description = "`LastAdmin`", body = ErrorBody),
+        (status = 409, description = "`LastAdmin`, `SeveralSignUps`", body = ErrorBody),
     ),
     security(("account" = [])),
 )]
@@ -378,7 +378,7 @@ pub(super) async fn reset_user(
     path: PathFields,
 ) -> Result<SecretJson<InvitedView>> {
     let user = named(&users, &path, &draft).await?;
-    let (user, activation) = users.reset(user.id, By::from(&*admin.user)).await?;
+    let (user, activation) = users.reset(user.id, admin.by()).await?;
     Ok(SecretJson(InvitedView::new(&user, Some(&activation))))
 }
 

@@ -96,8 +96,8 @@ pub struct PasswordUpdate {
     pub keep: Option<Uuid>,
 }
 
-/// On whose word something is done. Who has lost the right to it since a door asked is refused: `TokenInvalid`, `UserBlocked`,
-/// `Forbidden`.
+/// On whose word something is done. Who has lost the right to it since a door asked, or whose token has ended, is refused:
+/// `TokenInvalid`, `UserBlocked`, `Forbidden`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// The command line, the way back when nobody can log in any more.
@@ -108,12 +108,15 @@ pub enum By {
         id: UserId,
         /// Of the row that the door has seen.
         token_version: i64,
+        /// The `jti` of the token that the caller has shown.
+        token: Uuid,
     },
 }
 
-impl From<&User> for By {
-    fn from(user: &User) -> Self {
-        Self::Caller { id: user.id, token_version: user.token_version }
+impl By {
+    /// On the word of this user, who has shown this token.
+    pub fn bearer(user: &User, token: Uuid) -> Self {
+        Self::Caller { id: user.id, token_version: user.token_version, token }
     }
 }
 
@@ -283,9 +286,12 @@ impl Users {
     /// # Errors
     /// `TokenInvalid`, `UserBlocked`, `Forbidden`.
     pub(super) async fn vouch(&self, tx: &mut PgConnection, by: By, needs: Needs) -> Result<()> {
-        let By::Caller { id, token_version } = by else { return Ok(()) };
+        let By::Caller { id, token_version, token } = by else { return Ok(()) };
         let caller = store::find(tx, id).await?.filter(|caller| caller.token_version == token_version);
         let caller = caller.ok_or(Code::TokenInvalid)?;
+        if !self.tokens.is_live(tx, token).await? {
+            return Err(Code::TokenInvalid.into());
+        }
         match needs {
             _ if caller.block_cause == Some(BlockCause::Admin) => Err(Code::UserBlocked.into()),
             Needs::Rights if !caller.is_admin() || caller.read_only => Err(Code::Forbidden.into()),
@@ -298,14 +304,15 @@ impl Users {
     ///
     /// # Errors
     /// `NotFound`; and those of [`By`].
-    pub async fn lock_for(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<()> {
+    pub async fn lock_for(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<User> {
         let is_own = matches!(by, By::Caller { id: caller, .. } if caller == id);
         let needs = if is_own { Needs::Oneself } else { Needs::Rights };
         if needs == Needs::Rights {
             store::lock_admins(tx).await?;
         }
-        store::find_for_update(tx, id).await?.ok_or(Code::NotFound)?;
-        self.vouch(tx, by, needs).await
+        let user = store::find_for_update(tx, id).await?.ok_or(Code::NotFound)?;
+        self.vouch(tx, by, needs).await?;
+        Ok(user)
     }
 
     /// To be asked under [`store::lock_admins`] before an administrator is taken away.

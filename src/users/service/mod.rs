@@ -94,9 +94,27 @@ impl Users {
     }
 
     /// The user whom an administrator names, unless a sign-up that died and is not swept yet.
+    ///
+    /// An e-mail that nobody holds names the one sign-up that claims it. Of several none is meant more than another: a stranger's
+    /// would be given the rights that somebody else was to have.
+    ///
+    /// # Errors
+    /// `SeveralSignUps`.
     pub async fn find_named(&self, login: &Login) -> Result<Option<User>> {
-        let found = self.find_by_login(&mut *self.pool.acquire().await?, login).await?;
-        Ok(found.filter(|user| !user.is_dead(self.clock.now())))
+        let mut connection = self.pool.acquire().await?;
+        let now = self.clock.now();
+        let Login::Email(email) = login else {
+            return Ok(self.find_by_login(&mut connection, login).await?.filter(|user| !user.is_dead(now)));
+        };
+        if let Some(holder) = store::find_holder(&mut connection, email.canonical()).await? {
+            return Ok(Some(holder));
+        }
+        let mut claimants =
+            store::list_claimants(&mut connection, email.canonical(), now - User::UNPROVED_LIFETIME).await?;
+        match claimants.len() {
+            0 | 1 => Ok(claimants.pop()),
+            _ => Err(Code::SeveralSignUps.into()),
+        }
     }
 
     /// Makes everybody who changes this user wait until the transaction ends; for rooms that count a user's things.

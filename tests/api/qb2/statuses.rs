@@ -252,6 +252,56 @@ async fn an_account_blocks_itself_after_too_many_failures_and_its_keys_go_on() {
 }
 
 #[tokio::test]
+async fn a_newcomer_who_was_guessed_at_too_often_is_blocked_with_an_open_token_as_well() {
+    let app = TestApp::start_with(|config| config.rate_limit.enabled = false).await;
+    let root = app.qb2_admin().await;
+    let (uuid, activation) = root.create("ada").await.expect("made");
+    let newcomer = app.qb2().enter("ada", &activation).await;
+    for _ in 0..11 {
+        refused(app.qb2().login("ada", "wrong").await, Code::Unauthenticated);
+    }
+    let status = refused(newcomer.update_password(&activation, STRONG).await, Code::PermissionDenied);
+    assert_eq!(code_of(&status), "UserBlocked");
+    app.activate("ada", &activation, STRONG).await.refused(403, "UserBlocked");
+    assert_eq!(root.account(&uuid).await.state, BLOCKED);
+}
+
+#[tokio::test]
+async fn nobody_is_called_what_another_one_is_known_by() {
+    let app = TestApp::start().await;
+    let root = app.qb2_admin().await;
+    let (uuid, _) = root.member("ada").await;
+    let (_, eve) = root.member("eve").await;
+    for name in [
+        uuid.clone(),
+        uuid.to_uppercase(),
+        uuid.replace('-', ""),
+        format!("user-{uuid}"),
+        "me".into(),
+        "Invitations".into(),
+    ] {
+        refused(eve.change("", |account| account.name = name.clone()).await, Code::InvalidArgument);
+        refused(root.create(&name).await, Code::InvalidArgument);
+    }
+    app.qb2().enter(&uuid, STRONG).await.nonce().await.expect("the bare uuid names the user");
+}
+
+#[tokio::test]
+async fn strangers_who_sign_up_keep_no_administrator_from_seeing_the_accounts() {
+    let app = TestApp::start().await;
+    let root = app.qb2_admin().await;
+    let (uuid, _) = root.member("ada").await;
+    app.execute(
+        "insert into users (id, email, email_canonical, password_hash, created_at, updated_at)
+         select gen_random_uuid(), n || '@example.com', n || '@example.com', '', '2026-03-05 11:00Z', '2026-03-05 11:00Z'
+         from generate_series(1, 1500) n",
+    )
+    .await;
+    let listed = root.list().await.expect("the list");
+    assert!(listed.contains_key(&uuid) && listed.len() == 1002, "{}", listed.len());
+}
+
+#[tokio::test]
 async fn a_password_is_changed_by_who_knows_it_and_the_new_one_is_strong() {
     let app = TestApp::start().await;
     let root = app.qb2_admin().await;

@@ -24,6 +24,10 @@ async fn a_blocked_or_demoted_administrator_makes_and_changes_nobody_with_what_w
         ("update users set blocked_at = now(), block_cause = 'admin' where login_name like 'eve%'", "UserBlocked"),
         ("update users set token_version = token_version + 1 where login_name like 'eve%'", "TokenInvalid"),
         ("delete from users where login_name like 'eve%'", "TokenInvalid"),
+        (
+            "delete from account_tokens where user_id in (select id from users where login_name like 'eve%')",
+            "TokenInvalid",
+        ),
     ];
     for (number, (loss, code)) in lost.into_iter().enumerate() {
         let name = format!("eve{number}");
@@ -66,6 +70,31 @@ async fn a_blocked_or_demoted_administrator_makes_and_changes_nobody_with_what_w
     assert_eq!(app.count("select count(*) from users").await, 2);
     assert_eq!(app.count("select count(*) from application_keys").await, 0);
     app.me(&ada.token).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_waits_does_not_outlive_its_key_or_its_session() {
+    let app = TestApp::start().await;
+    let root = app.qb2_admin().await;
+    for (number, end) in
+        ["delete from application_keys", "update device_session set id = gen_random_uuid()"].iter().enumerate()
+    {
+        let wanted = ApplicationKey { access_level: ADMIN, ..ApplicationKey::default() };
+        let root = app.qb2().enter("root", STRONG).await;
+        let (_, secret) = root.create_key("", wanted).await.expect("a key");
+        let caller = app.qb2().with(&app.qb2().login_with_key(&secret).await.expect("a token"));
+        let mut waiting = None;
+        app.connection_holding(ADMINISTRATORS, async || {
+            waiting = Some(tokio::spawn(async move { caller.create(&format!("friend{number}")).await }));
+            app.until_waiting(1).await;
+            sqlx::query(*end).execute(&app.pool()).await.expect("it has ended");
+        })
+        .await;
+        let status = refused(waiting.expect("it waits").await.expect("no panic"), Code::PermissionDenied);
+        assert_eq!(code_of(&status), "TokenInvalid", "{end}");
+    }
+    drop(root);
+    assert_eq!(app.count("select count(*) from users").await, 1);
 }
 
 #[tokio::test]

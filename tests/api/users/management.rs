@@ -333,6 +333,24 @@ async fn no_event_keeps_the_name_of_somebody_who_is_gone() {
 }
 
 #[tokio::test]
+async fn an_address_that_several_claim_names_none_of_them() {
+    let app = TestApp::start().await;
+    let root = app.root().await;
+    let dee = app.sign_up("dee@example.com").await;
+    app.get("/users/dee@example.com").bearer(&root.token).await.expect(200);
+    let mallory = app.sign_up("dee@example.com").await;
+    app.change(&root, "dee@example.com", &json!({"level": "admin"})).await.refused(409, "SeveralSignUps");
+    for id in [&dee, &mallory] {
+        let shown = app.get(&format!("/users/{id}")).bearer(&root.token).await.expect(200);
+        assert_eq!(shown.json()["level"], "authorized");
+    }
+    let token = app.mailed_token("dee@example.com").await;
+    app.verify(&mallory, &token).await.expect(200);
+    let shown = app.get("/users/dee@example.com").bearer(&root.token).await.expect(200);
+    assert_eq!(shown.field("id"), mallory, "its holder");
+}
+
+#[tokio::test]
 async fn what_is_done_to_nobody_is_not_found() {
     let app = TestApp::start().await;
     let root = app.root().await;
@@ -533,7 +551,10 @@ async fn a_bad_question_names_every_bad_parameter() {
 async fn ones_own_routes_are_never_those_of_a_user_called_me() {
     let app = TestApp::start().await;
     let root = app.root().await;
-    let (id, _) = app.invited(name("me")).await;
+    let (id, _) = app.invited(name("him")).await;
+    let taken = app.change(&root, &id, &json!({"name": "me"})).await.refused(400, "ValidationFailed");
+    assert_eq!(taken.bad_fields(), ["name"]);
+    app.execute("update users set login_name = 'me' where login_name = 'him'").await;
     assert_eq!(app.get("/users/me").bearer(&root.token).await.expect(200).text_of("id"), root.id);
     app.delete("/users/me")
         .bearer(&root.token)

@@ -8,7 +8,8 @@ use bloq_accounts::users::{
 use chrono::TimeDelta;
 
 use crate::harness::people::email;
-use crate::harness::{STRONG, STRONGER, TestApp};
+use crate::harness::token::claims;
+use crate::harness::{Person, STRONG, STRONGER, TestApp};
 
 fn id(text: &str) -> UserId {
     text.parse().expect("a user id")
@@ -33,6 +34,13 @@ fn level(level: AccessLevel) -> UserChange {
 #[track_caller]
 fn refused<T>(outcome: Result<T, Error>, code: Code) {
     assert_eq!(outcome.err().map(|error| error.code()), Some(code));
+}
+
+/// What is done on the word of this person.
+async fn word(app: &TestApp, person: &Person) -> By {
+    let user = app.app.users.find(id(&person.id)).await.expect("it answers").expect("it is there");
+    let token = claims(&person.token)["jti"].as_str().expect("an id").parse().expect("a UUID");
+    By::bearer(&user, token)
 }
 
 #[tokio::test]
@@ -206,8 +214,7 @@ async fn the_last_active_administrator_stays_one() {
         refused(app.change_user(&root.id, change).await, Code::LastAdmin);
     }
     refused(users.block(id(&root.id), By::Operator).await, Code::LastAdmin);
-    let word = By::from(&users.find(id(&root.id)).await.expect("it answers").expect("root"));
-    refused(users.reset(id(&root.id), word).await, Code::LastAdmin);
+    refused(users.reset(id(&root.id), word(&app, &root).await).await, Code::LastAdmin);
     refused(users.remove(id(&root.id), By::Operator, &Origin::default()).await, Code::LastAdmin);
     app.get("/events").bearer(&root.token).await.expect(200);
 
@@ -223,8 +230,7 @@ async fn of_administrators_who_demote_each_other_at_the_same_moment_one_stays() 
     let (ada, bob) = (app.named("ada", AccessLevel::Admin).await, app.named("bob", AccessLevel::Admin).await);
     let (ada_id, bob_id) = (id(&ada.id), id(&bob.id));
     let users = &app.app.users;
-    let word = async |of| By::from(&users.find(of).await.expect("it answers").expect("an administrator"));
-    let (ada, bob) = (word(ada_id).await, word(bob_id).await);
+    let (ada, bob) = (word(&app, &ada).await, word(&app, &bob).await);
     let (blocked, reset) = tokio::join!(users.block(ada_id, bob), users.reset(bob_id, ada));
     assert_ne!(blocked.is_ok(), reset.is_ok());
     assert_eq!(

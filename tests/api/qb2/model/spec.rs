@@ -495,6 +495,9 @@ impl World {
             }
             Act::ChangePassword { by, at, typed } => {
                 let (token, level, _) = self.caller(by, at)?;
+                if level == Level::Public && self.people[by].state() == State::Blocked {
+                    return Err(Code::UserBlocked);
+                }
                 let is_over = self.people[by].activation_ends.is_some_and(|end| end <= self.now);
                 if typed == Typed::Wrong || is_over {
                     return Err(Code::InvalidPassword);
