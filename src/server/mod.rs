@@ -165,7 +165,7 @@ fn protocol(config: &config::Grpc) -> Protocol {
 async fn listen_unless_taken(config: &Config, address: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
     match TcpListener::bind(address).await {
         Err(error) if error.kind() == ErrorKind::AddrInUse && config.origin("grpc.listen").is_none() => {
-            tracing::error!(%address, "there is no gRPC door: its address is taken; choose another with `grpc.listen`");
+            tracing::warn!(%address, "there is no gRPC door: its address is taken; choose another with `grpc.listen`");
             Ok(None)
         }
         Err(error) => Err(cannot_listen("grpc.listen", address, error)),
