@@ -1,7 +1,8 @@
-//! The processes below another one, which only Linux tells (/proc); elsewhere a family is one process.
+//! The processes below another one, and those without any, which only Linux tells (/proc); elsewhere a family is one process.
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,6 +20,21 @@ pub(super) fn signal(ancestor: Pid, signal: Signal) {
         // One which is gone already is what we want.
         let _ = kill(process, signal);
     }
+}
+
+/// Kills what is left of a Postgres whose main process is gone, and answers how many there were. They end by themselves as soon as
+/// they notice; one that waits for another of them, which was killed, never does.
+pub(super) fn kill_orphans(pgdata: &Path) -> usize {
+    let Ok(pgdata) = fs::canonicalize(pgdata) else { return 0 };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    // They work in the folder, where a person may be as well.
+    let is_orphan = |process: &fs::DirEntry| {
+        let read = |name: &str| fs::read_to_string(process.path().join(name)).unwrap_or_default();
+        fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == pgdata)
+            && read("comm").trim() == "postgres"
+    };
+    let pids = processes.filter(is_orphan).filter_map(|process| process.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok()).count()
 }
 
 /// The children of every process.

@@ -8,16 +8,31 @@ use anyhow::Result;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep};
 
+use super::family;
 use super::guard::{Guard, STOPPED_WITHIN};
 use super::launch::Launch;
 use super::postmaster::end_leftover;
 
 /// How long the processes of an earlier Postgres are waited for at the start.
 const FREED_WITHIN: Duration = Duration::from_secs(30);
+/// How long they may take to notice that their main process is gone.
+const NOTICED_WITHIN: Duration = Duration::from_secs(3);
 /// The pause before Postgres is started once more: the first and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// What Postgres says when processes of an earlier one still use the folder.
 const STILL_USED: [&str; 2] = ["pre-existing shared memory block", "\" already exists"];
+
+impl Launch {
+    /// Kills what an earlier Postgres has left, when it had its time to end. The folder is ours, and nothing of ours runs in it.
+    fn end_orphans(&self, since: Instant) {
+        if since.elapsed() > NOTICED_WITHIN {
+            let count = family::kill_orphans(&self.pgdata);
+            if count > 0 {
+                tracing::warn!(count, "processes of an earlier Postgres waited for each other, and were killed");
+            }
+        }
+    }
+}
 
 /// A Postgres which accepts connections, and what it takes to start it again.
 pub(super) struct Supervisor {
@@ -44,6 +59,7 @@ impl Supervisor {
             if !mem::replace(&mut told, true) {
                 tracing::info!("waiting for the processes of an earlier Postgres to end");
             }
+            launch.end_orphans(began);
             sleep(PAUSE.0).await;
         }
     }
@@ -81,9 +97,11 @@ impl Supervisor {
     /// Start Postgres until it accepts connections. Until the processes of the one before are gone
     /// it refuses to run beside them, which takes a few attempts.
     async fn revive(&mut self) {
-        let mut pause = PAUSE.0;
+        let (mut pause, began) = (PAUSE.0, Instant::now());
         while let Err(error) = self.restart().await {
             tracing::warn!("the private Postgres does not start yet: {error:#}");
+            self.guard.stop(STOPPED_WITHIN).await;
+            self.launch.end_orphans(began);
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
         }

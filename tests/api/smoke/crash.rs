@@ -332,6 +332,21 @@ fn said(servers: &[&Program]) -> String {
     servers.iter().map(|server| server.said()).collect::<Vec<_>>().join("\n")
 }
 
+#[tokio::test]
+async fn a_process_of_postgres_that_never_notices_its_end_holds_up_no_start() {
+    let place = Place::filled();
+    let server = place.serve().await;
+    let stuck = checkpointer(&place).await.expect("Postgres runs");
+    kill(Pid::from_raw(stuck), Signal::SIGSTOP).expect("it is there");
+    for process in place.processes().into_iter().filter(|process| *process != stuck) {
+        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+    }
+    drop(server);
+    let server = place.serve().await;
+    assert!(server.said().contains("processes of an earlier Postgres waited for each other"), "{}", server.said());
+    ada(&place, &server).await;
+}
+
 /// The process of Postgres that is another one after every crash of it.
 async fn checkpointer(place: &Place) -> sqlx::Result<i32> {
     let mut database = PgConnection::connect(&place.url()).await?;
