@@ -1,6 +1,7 @@
 //! A server whose parts fail: it does not go on as if it were well.
 
 use bloq_accounts::app::App;
+use bloq_accounts::clock::Clock;
 use bloq_accounts::random::Random;
 use bloq_accounts::server::{self, Door};
 use bloq_accounts::stop::Stop;
@@ -13,8 +14,11 @@ use crate::harness::program::DEADLINE;
 #[tokio::test]
 async fn a_server_whose_courier_panics_stops_in_order_and_fails() {
     let app = TestApp::start().await;
-    let (app_of_this, workers) =
-        App::build(&app.config, app.database_url(), app.clock.clone(), Random::default()).await.expect("it builds");
+    let build = async |clock| App::build(&app.config, app.database_url(), clock, Random::default()).await;
+    let (app_of_this, mut workers) = build(app.clock.clone()).await.expect("it builds");
+    // A clock of its own: what is done to it is done to no other worker.
+    let clock = Clock::frozen(app.clock.now());
+    workers.courier = build(clock.clone()).await.expect("it builds").1.courier;
     let stop = Stop::new(&app.config.server);
     let door = Door::open(&app.config, app.clock.clone(), stop.clone()).await.expect("a free port");
     let address = door.addresses().rest;
@@ -24,8 +28,7 @@ async fn a_server_whose_courier_panics_stops_in_order_and_fails() {
     assert!(TcpStream::connect(address).await.is_ok());
 
     // No lease ends within time as we know it: the sum is a panic.
-    let now = app.clock.now();
-    app.advance(DateTime::<Utc>::MAX_UTC - now - TimeDelta::minutes(1));
+    clock.advance(DateTime::<Utc>::MAX_UTC - clock.now() - TimeDelta::minutes(1));
     tokio::time::timeout(DEADLINE, serving).await.expect("it stops").expect("in order");
     assert!(TcpStream::connect(address).await.is_err(), "the door is closed");
     let error = stop.outcome().expect_err("it must not look like a stop that somebody wanted");
