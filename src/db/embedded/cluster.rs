@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::account::Account;
 use super::binaries::Binaries;
 use super::postmaster::end_leftover;
+use super::{POLL, family};
 use crate::random::Random;
 
 /// The role which owns everything.
@@ -23,6 +24,8 @@ pub(super) const DATABASE: &str = "bloq_accounts";
 const UNFINISHED: &str = "postgres.unfinished-";
 /// How long making a database may take on a slow disk.
 const MADE_WITHIN: Duration = Duration::from_secs(120);
+/// How long a process may take to be gone that was killed, on a slow disk.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The folder of Postgres itself.
 pub(super) fn pgdata(data_dir: &Path) -> PathBuf {
@@ -91,7 +94,7 @@ pub(super) fn put_in_place(folder: &Path, data_dir: &Path) -> Result<()> {
 }
 
 /// Remove what an interrupted start or restore left. Its initdb may still be writing, so each one works in a folder of
-/// its own, and one which cannot be removed now is left for the next time. Its Postgres may still be about to end.
+/// its own, and one which cannot be removed now is left for the next time. Its Postgres may still be about to begin or to end.
 pub(super) async fn remove_unfinished(data_dir: &Path) -> Result<()> {
     let entries = fs::read_dir(data_dir).with_context(|| format!("reading the data folder {}", data_dir.display()))?;
     for entry in entries.flatten() {
@@ -99,6 +102,11 @@ pub(super) async fn remove_unfinished(data_dir: &Path) -> Result<()> {
             continue;
         }
         end_leftover(&entry.path()).await?;
+        // Whoever does not listen yet, or not any more, may still write there: nobody needs what that is.
+        let began = Instant::now();
+        while family::kill_orphans(&entry.path()) > 0 && began.elapsed() < KILLED_WITHIN {
+            sleep(POLL).await;
+        }
         if let Err(error) = fs::remove_dir_all(entry.path()) {
             tracing::warn!(folder = %entry.path().display(), %error, "cannot remove an unfinished database");
         }

@@ -293,6 +293,25 @@ async fn an_interrupted_restore_leaves_nothing_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn what_postgres_has_left_of_a_killed_restore_is_ended_by_the_next() {
+    let here = backed_up().await;
+    let there = Place::new();
+    let (file, key) = (dump(&here), key(&here));
+    let command = there.command(&["admin", "restore", text(&file), "--master-key", text(&key)]);
+    let restoring = { command }.spawn().expect("the binary starts");
+    until("Postgres runs aside", async || there.postgres().len() > 1).await;
+    // A process that neither listens nor notices that it is alone.
+    let stuck = there.postgres().into_iter().max().expect("more than one");
+    kill(stuck, Signal::SIGSTOP).expect("it is there");
+    for process in there.processes().into_iter().map(Pid::from_raw).filter(|process| *process != stuck) {
+        let _ = kill(process, Signal::SIGKILL);
+    }
+    restoring.wait_with_output().await.expect("it ends");
+    restore(&here, &there).await.expect(0);
+    assert_eq!((unfinished(&there), there.postgres()), (vec![], vec![]));
+}
+
+#[tokio::test]
 async fn a_restore_that_fails_halfway_leaves_nothing() {
     let here = Place::filled();
     let mut server = here.serve().await;
