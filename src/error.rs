@@ -170,7 +170,7 @@ codes! {
     InvalidCredentials =>
         "The name or the password of HTTP Basic is missing or wrong, or the e-mail of this user has not been verified yet.",
     ActivationRequired =>
-        "This is an activation password; exchange it with PUT /users/{userId}/activation.",
+        "The account waits for activation: exchange the activation password with PUT /users/{userId}/activation, or verify the e-mail.",
     InvalidClientCredentials => "The client id or the client secret is wrong.",
     InvalidRefreshToken => "The refresh token is broken, expired or revoked; use the client keys again.",
     UnsupportedGrantType => "grantType must be clientCredentials or refreshToken.",

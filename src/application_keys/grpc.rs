@@ -18,7 +18,7 @@ use crate::grpc::contract::blickfeld::secure::services::{
 };
 use crate::grpc::fields::{self, Fields};
 use crate::tokens::Level;
-use crate::users::{AccessLevel, ShortText, UserId, Users};
+use crate::users::{AccessLevel, ShortText, Users};
 
 /// Answers the calls.
 pub struct Door {
@@ -31,14 +31,6 @@ pub fn service(app: &App) -> ApplicationKeyServer<Door> {
     ApplicationKeyServer::new(Door { keys: app.application_keys.clone(), users: app.users.clone() })
 }
 
-impl Door {
-    /// The account whose keys are meant, which exists.
-    async fn owner(&self, call: &Call, uuid: &str, whom: Whom) -> Result<UserId> {
-        let owner = call.account("account_uuid", uuid, whom)?;
-        Ok(self.users.find(owner).await?.ok_or(Code::NotFound)?.id)
-    }
-}
-
 #[tonic::async_trait]
 impl ApplicationKey for Door {
     async fn list(
@@ -46,7 +38,8 @@ impl ApplicationKey for Door {
         request: Request<ApplicationKeyListRequest>,
     ) -> Result<Response<ApplicationKeyListResponse>, Status> {
         let call = Call::of(&request)?;
-        let owner = self.owner(&call, &request.get_ref().account_uuid, Whom::ToSee).await?;
+        let owner = call.account("account_uuid", &request.get_ref().account_uuid, Whom::ToSee)?;
+        self.users.find(owner).await?.ok_or(Code::NotFound)?;
         let application_key: BTreeMap<String, WireKey> = self
             .keys
             .list(owner)
@@ -79,7 +72,7 @@ impl ApplicationKey for Door {
         if level == Some(AccessLevel::Admin) && caller.level < Level::Admin {
             return Err(Code::Forbidden.into());
         }
-        let owner = self.owner(&call, &account_uuid, Whom::ToChange).await?;
+        let owner = call.account("account_uuid", &account_uuid, Whom::ToChange)?;
         fields.finish()?;
         let new = NewApplicationKey {
             purpose: purpose.unwrap_or(ShortText(String::new())),

@@ -1,10 +1,11 @@
 //! The same questions at the Qb2 door (qb2-account-service.md section 5): its tokens are good in one session, and lend no more
 //! rights than account and application key have at the moment of a call.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::Auth;
-use super::service::refuse_blocked;
 use crate::application_keys::ApplicationKey;
 use crate::error::{Code, Result};
 use crate::events::Draft;
@@ -18,7 +19,7 @@ use crate::users::{AccessLevel, By, Entrant, Login, User};
 #[derive(Clone, Debug)]
 pub struct Qb2Caller {
     /// The user, as the row says right now.
-    pub user: User,
+    pub user: Arc<User>,
     /// The `jti` of the token.
     pub token_id: Uuid,
     /// The lower level of account and key; `Public` for who came with an activation password.
@@ -30,7 +31,7 @@ pub struct Qb2Caller {
 impl Qb2Caller {
     /// What is done on the caller's word.
     pub fn by(&self) -> By {
-        By::bearer(&self.user, self.token_id)
+        By::Caller { id: self.user.id, token: self.token_id }
     }
 }
 
@@ -74,10 +75,7 @@ impl Auth {
         let key = self.application_keys.find_by_secret(secret).await?.ok_or(Code::NotFound)?;
         draft.concerns(key.user);
         let user = self.users.find(key.user).await?.ok_or(Code::NotFound)?;
-        refuse_blocked(&user)?;
-        if user.activation_expires_at.is_some() || !user.is_email_proved() {
-            return Err(Code::ActivationRequired.into());
-        }
+        user.may_be_granted()?;
         let (level, read_only) = rights(&user, Some(&key));
         let grant =
             Qb2Grant { user: user.id, version: user.token_version, level, read_only, application_key: Some(&key.id) };
@@ -95,7 +93,7 @@ impl Auth {
             return Err(Code::TokenInvalid.into());
         }
         let bearer = self.live_bearer(claims.jti, subject).await?;
-        refuse_blocked(&bearer.user)?;
+        bearer.user.refuse_blocked()?;
         let key = match &claims.application_key {
             Some(id) => Some(self.application_keys.find(id).await?.ok_or(Code::TokenInvalid)?),
             None => None,
@@ -104,7 +102,7 @@ impl Auth {
         let (lent, read_only) = rights(&bearer.user, key.as_ref());
         // What the token says does not count, but that it was got with an activation password.
         let level = if level == Level::Public { level } else { lent };
-        Ok(Qb2Caller { user: User::clone(&bearer.user), token_id: claims.jti, level, read_only })
+        Ok(Qb2Caller { user: bearer.user.clone(), token_id: claims.jti, level, read_only })
     }
 }
 

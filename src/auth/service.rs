@@ -16,7 +16,7 @@ use crate::origin::Origin;
 use crate::secret::PlainSecret;
 use crate::tokens::{Audience, Claims, Tokens};
 use crate::users::password::Password;
-use crate::users::{BlockCause, By, Login, User, UserId, Users};
+use crate::users::{By, Login, User, UserId, Users};
 
 /// Answers who somebody is.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub struct Caller {
 impl Caller {
     /// What is done on the caller's word.
     pub fn by(&self) -> By {
-        By::bearer(&self.user, self.token_id)
+        By::Caller { id: self.user.id, token: self.token_id }
     }
 }
 
@@ -106,7 +106,7 @@ impl Auth {
             }
             _ => {
                 let bearer = self.live_bearer(claims.jti, subject).await?;
-                refuse_blocked(&bearer.user)?;
+                bearer.user.refuse_blocked()?;
                 self.memory.keep_bearer(claims.jti, bearer.clone());
                 bearer
             }
@@ -180,7 +180,7 @@ impl Auth {
             }
         };
         let Holder { user, key, used, .. } = &*holder;
-        may_be_granted(user)?;
+        user.may_be_granted()?;
         if is_read {
             self.memory.keep_holder(&holder);
         }
@@ -230,7 +230,7 @@ impl Auth {
         if !is_known && self.tokens.is_revoked(claims.jti).await? {
             return Err(refused().into());
         }
-        may_be_granted(user)?;
+        user.may_be_granted()?;
         if !is_known {
             self.memory.keep_unrevoked(claims.jti, user.version);
         }
@@ -247,19 +247,5 @@ impl Auth {
         let Some(user) = self.users.find(key.user).await?.map(Arc::new) else { return Ok(None) };
         let used = key.last_used_at.into();
         Ok(Some(Arc::new(Holder { user, key, secret_hash, version: user_version, used })))
-    }
-}
-
-/// Refuses grants to who may not have any; asked again at every grant (docs/security.md row 26).
-fn may_be_granted(owner: &User) -> Result<()> {
-    refuse_blocked(owner)?;
-    if owner.activation_expires_at.is_some() { Err(Code::ActivationRequired.into()) } else { Ok(()) }
-}
-
-/// A block by an administrator ends everything at once; one by failures bars password log-in only.
-pub(super) fn refuse_blocked(user: &User) -> Result<()> {
-    match user.block_cause {
-        Some(BlockCause::Admin) => Err(Code::UserBlocked.into()),
-        Some(BlockCause::Failures) | None => Ok(()),
     }
 }

@@ -21,7 +21,7 @@ use crate::{data_dir, db, server};
 /// is ready when its database answers.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How long the start waits to know whether there is an administrator.
+/// How long the start waits to know whether there is an administrator with full rights.
 const ADVICE: Duration = Duration::from_secs(1);
 
 /// Of so many reasons why it cannot be reached is remembered that they were told.
@@ -120,7 +120,7 @@ fn greet(config: &Config, door: &Door) {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
-/// A server without any administrator is one that nobody can look after.
+/// Nobody can look after a server without an administrator with full rights.
 async fn advise(app: &App, config: &Config, overrides: &Overrides) {
     // The same command without these would make another database somewhere else. A URL may hold a password.
     let file = overrides.file.as_ref().map(|file| format!("--config {} ", file.display()));
@@ -128,9 +128,10 @@ async fn advise(app: &App, config: &Config, overrides: &Overrides) {
     let url = config.database_url().map(|_| "--database-url … ".to_owned());
     let options: String = [file, folder, url].into_iter().flatten().collect();
     // A database that does not answer that soon has its own words for it.
-    if let Ok(Ok(false)) = tokio::time::timeout(ADVICE, app.users.has_admin()).await {
+    if let Ok(Ok(false)) = tokio::time::timeout(ADVICE, app.users.has_full_admin()).await {
         tracing::warn!(
-            "there is no administrator yet: type `bloq-accounts {options}admin user create --name NAME --admin`"
+            "there is no administrator with full rights yet: type \
+             `bloq-accounts {options}admin user create --name NAME --admin`"
         );
     }
 }

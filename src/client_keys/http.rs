@@ -119,7 +119,7 @@ async fn create_client_key(
     if !body.is_fine() {
         return Err(body.into_error());
     }
-    let WithSecret { key, secret } = keys.create(&caller.user, caller.token_id, &new, &origin).await?;
+    let WithSecret { key, secret } = keys.create(caller.user.id, caller.token_id, &new, &origin).await?;
     Ok(SecretJson(NewClientKeyResponse {
         client_id: key.id,
         client_secret: secret.expose().to_owned(),
@@ -211,7 +211,7 @@ async fn delete_client_key(
     Caller(caller): Caller,
     path: PathFields,
 ) -> Result<StatusCode> {
-    keys.delete(&caller.user, &client_id(&path)).await?;
+    keys.delete(caller.user.id, &client_id(&path), caller.by()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -236,7 +236,7 @@ async fn delete_refresh_tokens(
     Caller(caller): Caller,
     path: PathFields,
 ) -> Result<StatusCode> {
-    keys.revoke_refresh_tokens(&caller.user, &client_id(&path)).await?;
+    keys.revoke_refresh_tokens(caller.user.id, &client_id(&path), caller.by()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

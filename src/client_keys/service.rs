@@ -17,7 +17,7 @@ use crate::origin::Origin;
 use crate::random::Random;
 use crate::sealing::MasterKey;
 use crate::secret::PlainSecret;
-use crate::users::{ShortText, User, UserId, Users};
+use crate::users::{By, ShortText, User, UserId, Users};
 
 /// How coarse the last use of a key is.
 const COARSE: TimeDelta = TimeDelta::seconds(1);
@@ -49,14 +49,14 @@ impl ClientKeys {
     ///
     /// # Errors
     /// `TooManyClientKeys`; `IdempotencyKeyReused` for another request under the same key; `Forbidden` for a read-only
-    /// user.
-    pub async fn create(&self, user: &User, token: Uuid, new: &NewClientKey, origin: &Origin) -> Result<WithSecret> {
-        user.may_change()?;
+    /// user; and those of [`Users::lock_for`].
+    pub async fn create(&self, user: UserId, token: Uuid, new: &NewClientKey, origin: &Origin) -> Result<WithSecret> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         // One at a time for a user, or fifty parallel requests would each count forty-nine keys, and two with one
         // idempotency key would each be the first.
-        self.users.lock(&mut tx, user.id).await?;
+        let user = self.users.lock_for(&mut tx, user, By::Caller { id: user, token }).await?;
+        user.may_change()?;
         if let Some(key) = &new.idempotency_key
             && let Some(made) = self.find_made(&mut tx, user.id, token, key, new).await?
         {
@@ -87,7 +87,7 @@ impl ClientKeys {
             client_id: made.key.id.clone(),
             label: made.key.label.clone(),
         };
-        self.users.notify(&mut tx, user, &letter).await?;
+        self.users.notify(&mut tx, &user, &letter).await?;
         tx.commit().await?;
         self.mail.wake();
         Ok(made)
@@ -142,22 +142,26 @@ impl ClientKeys {
     }
 
     /// Deletes a key of this user, and with it its refresh tokens; access tokens live out their hour.
-    pub async fn delete(&self, user: &User, id: &str) -> Result<()> {
-        user.may_change()?;
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden` for a read-only user; and those of [`Users::lock_for`].
+    pub async fn delete(&self, user: UserId, id: &str, by: By) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        self.users.lock(&mut tx, user.id).await?;
-        if !store::delete(&mut tx, user.id, id).await? {
+        self.users.lock_for(&mut tx, user, by).await?.may_change()?;
+        if !store::delete(&mut tx, user, id).await? {
             return Err(Code::NotFound.into());
         }
         Ok(tx.commit().await?)
     }
 
     /// Ends every refresh token of a key that was issued so far; the key stays good for new ones.
-    pub async fn revoke_refresh_tokens(&self, user: &User, id: &str) -> Result<()> {
-        user.may_change()?;
+    ///
+    /// # Errors
+    /// Those of [`ClientKeys::delete`].
+    pub async fn revoke_refresh_tokens(&self, user: UserId, id: &str, by: By) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        self.users.lock(&mut tx, user.id).await?;
-        if !store::update_generation(&mut tx, user.id, id).await? {
+        self.users.lock_for(&mut tx, user, by).await?.may_change()?;
+        if !store::update_generation(&mut tx, user, id).await? {
             return Err(Code::NotFound.into());
         }
         Ok(tx.commit().await?)

@@ -46,8 +46,9 @@ pub struct Bounds {
     pub age: Duration,
 }
 
-/// Answers what comes over a connection until the client leaves, says nothing for `introduction` at the beginning or for too long
-/// later on, does not take an answer for `patience`, the connection is too old, or `closed`. Streams under way may then finish, for `patience` at the most.
+/// Answers what comes over a connection until the client leaves, says nothing for `introduction` at the beginning or for too
+/// long later on, does not take an answer for `patience`, the connection is too old, or `closed`. Streams under way may then
+/// finish, for `patience` at the most.
 pub async fn speak<S>(
     stream: S,
     desk: Desk,

@@ -203,10 +203,11 @@ impl Tokens {
         Ok(store::find(&mut *self.pool.acquire().await?, id).await?)
     }
 
-    /// Whether the account or Qb2 token with this `jti` is still good as far as its own row says: not ended by itself, nor with its
-    /// application key or its session.
-    pub async fn is_live(&self, connection: &mut PgConnection, id: Uuid) -> Result<bool> {
-        let Some(token) = store::find(connection, id).await? else { return Ok(false) };
+    /// Whether the account or Qb2 token with this `jti`, of a user whose row shows this version, is still good: not ended
+    /// by itself, nor with the password, its application key or its session.
+    pub async fn is_live(&self, connection: &mut PgConnection, id: Uuid, version: i64) -> Result<bool> {
+        let found = store::find(connection, id).await?;
+        let Some(token) = found.filter(|token| token.version == version) else { return Ok(false) };
         Ok(match token.session {
             Some(session) => self.sessions.is_current(connection, session).await?,
             None => true,

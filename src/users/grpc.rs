@@ -1,6 +1,7 @@
 //! The Qb2 service Account (qb2-account-service.md 2.4 and section 4).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
@@ -129,7 +130,7 @@ impl Account for Door {
             caller.user.clone()
         } else {
             let id = call.account("uuid", &uuid, Whom::ToChange)?;
-            self.users.find(id).await?.ok_or(Code::NotFound)?
+            Arc::new(self.users.find(id).await?.ok_or(Code::NotFound)?)
         };
 
         let mut fields = Fields::default();

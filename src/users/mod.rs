@@ -157,6 +157,29 @@ impl User {
         if self.read_only { Err(Code::Forbidden.into()) } else { Ok(()) }
     }
 
+    /// Refuses tokens to a user whom an administrator blocked, or who waits for activation: whatever else opens the door (a client
+    /// key, an application key), it does not open more than the own password would. A block by failures bars the password alone.
+    ///
+    /// # Errors
+    /// `UserBlocked`, `ActivationRequired`.
+    pub fn may_be_granted(&self) -> Result<()> {
+        self.refuse_blocked()?;
+        let waits = self.activation_expires_at.is_some() || !self.is_email_proved();
+        if waits { Err(Code::ActivationRequired.into()) } else { Ok(()) }
+    }
+
+    /// Refuses a user whom an administrator blocked: that ends everything at once, where a block by failures bars password log-in
+    /// only.
+    ///
+    /// # Errors
+    /// `UserBlocked`.
+    pub fn refuse_blocked(&self) -> Result<()> {
+        match self.block_cause {
+            Some(BlockCause::Admin) => Err(Code::UserBlocked.into()),
+            Some(BlockCause::Failures) | None => Ok(()),
+        }
+    }
+
     /// Life of a sign-up that nobody proves.
     pub const UNPROVED_LIFETIME: TimeDelta = TimeDelta::hours(48);
 

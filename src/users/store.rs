@@ -241,8 +241,8 @@ pub async fn find_other_active_admin(connection: &mut PgConnection, id: UserId) 
     .await
 }
 
-/// Whether there is an administrator, in whatever state.
-pub async fn find_any_admin(connection: &mut PgConnection) -> sqlx::Result<bool> {
+/// Whether there is an administrator with full rights, in whatever state.
+pub async fn find_any_full_admin(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from users where access_level = 'admin' and not read_only) as "found!""#
     )

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, anyhow, ensure};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde_json::Value;
 
 use super::{PAGE, first_line_of_stdin, plain};
@@ -46,15 +45,9 @@ pub enum Command {
 }
 
 #[derive(Args)]
-pub struct Named {
+pub struct Shown {
     /// User id, e-mail or login name
     user: String,
-}
-
-#[derive(Args)]
-pub struct Shown {
-    #[command(flatten)]
-    named: Named,
     /// Print the user as JSON, as the REST API shows it
     #[arg(long)]
     json: bool,
@@ -113,7 +106,7 @@ pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(create) => self::create(users, create).await,
         Command::Verify(shown) => {
-            let user = shown.named.find(users).await?;
+            let user = named(users, &shown.user).await?;
             ensure!(user.email.is_some(), "{} has no e-mail to verify", user.id);
             let user = users.verify_by_operator(user.id).await.map_err(plain)?;
             output::note(format_args!("{} is verified", user.id));
@@ -121,30 +114,30 @@ pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
         }
         Command::List(list) => self::list(users, list).await,
         Command::Show(shown) => {
-            let user = shown.named.find(users).await?;
-            if shown.json { json(&UserView::from(&user)) } else { show(&user) }
+            let user = named(users, &shown.user).await?;
+            if shown.json { output::json(&UserView::from(&user)) } else { show(&user) }
         }
         Command::SetLevel { user: shown, level, read_only } => {
-            let user = shown.named.find(users).await?;
+            let user = named(users, &shown.user).await?;
             let change = UserChange { level: Some(level), read_only, ..UserChange::default() };
             let user = users.change(user.id, &change, By::Operator).await.map_err(plain)?;
             output::note(format_args!("{} is now {}", user.id, level_name(&user)));
             shown.answer(&user)
         }
         Command::Block(shown) => {
-            let user = shown.named.find(users).await?;
+            let user = named(users, &shown.user).await?;
             let user = users.block(user.id, By::Operator).await.map_err(plain)?;
             output::note(format_args!("{} is blocked", user.id));
             shown.answer(&user)
         }
         Command::Reset(shown) => {
-            let user = shown.named.find(users).await?;
+            let user = named(users, &shown.user).await?;
             let (user, activation) = users.reset(user.id, By::Operator).await.map_err(plain)?;
             output::note(format_args!("reset {}", user.id));
             hand_over(&user, Some(&activation), shown.json, "reset it once more")
         }
         Command::Delete(shown) => {
-            let user = shown.named.find(users).await?;
+            let user = named(users, &shown.user).await?;
             users.remove(user.id, By::Operator, &Origin::default()).await.map_err(plain)?;
             output::note(format_args!("deleted {}", user.id));
             shown.answer(&user)
@@ -152,17 +145,16 @@ pub async fn run(users: &Users, command: Command) -> anyhow::Result<()> {
     }
 }
 
-impl Named {
-    async fn find(&self, users: &Users) -> anyhow::Result<User> {
-        let found = users.find_named(&Login::parse(&self.user)).await.map_err(plain)?;
-        found.with_context(|| format!("there is no user {:?}", self.user))
-    }
+/// The user whom an operator names.
+pub(super) async fn named(users: &Users, name: &str) -> anyhow::Result<User> {
+    let found = users.find_named(&Login::parse(name)).await.map_err(plain)?;
+    found.with_context(|| format!("there is no user {name:?}"))
 }
 
 impl Shown {
     /// Prints the user if that was asked for.
     fn answer(&self, user: &User) -> anyhow::Result<()> {
-        if self.json { json(&UserView::from(user)) } else { Ok(()) }
+        if self.json { output::json(&UserView::from(user)) } else { Ok(()) }
     }
 }
 
@@ -192,15 +184,14 @@ async fn create(users: &Users, create: Create) -> anyhow::Result<()> {
 /// Prints what the user has to be given; who did not read it can do something else.
 fn hand_over(user: &User, activation: Option<&Password>, as_json: bool, otherwise: &str) -> anyhow::Result<()> {
     let view = InvitedView::new(user, activation);
-    let Some(password) = activation else { return if as_json { json(&view) } else { Ok(()) } };
+    let Some(password) = activation else { return if as_json { output::json(&view) } else { Ok(()) } };
     output::note(format_args!("to be exchanged within 7 days: PUT /users/{}/activation", user.id));
-    let printed =
-        if as_json { json(&view) } else { output::line(format_args!("activation password: {}", password.expose())) };
+    let printed = if as_json {
+        output::json(&view)
+    } else {
+        output::line(format_args!("activation password: {}", password.expose()))
+    };
     printed.with_context(|| format!("nobody has read the activation password of {}: {otherwise}", user.id))
-}
-
-fn json(view: &impl Serialize) -> anyhow::Result<()> {
-    output::line(serde_json::to_string(view)?)
 }
 
 /// A line for each field, under the names of the REST API.
@@ -223,24 +214,22 @@ async fn list(users: &Users, list: List) -> anyhow::Result<()> {
     if !list.json {
         output::line(format_args!("{:<41}  {:<10}  {:<22}  {:<24}  NAME", "ID", "LEVEL", "STATE", "CREATED"))?;
     }
-    let (mut next, mut is_first) = (Some(Place::BEGINNING), true);
+    let (mut next, mut array) = (Some(Place::BEGINNING), output::Array::default());
     while let Some(place) = next {
         let page = users.page(&search, Way::After(place), PAGE).await.map_err(plain)?;
         for user in &page.users {
             if list.json {
-                let before = if is_first { '[' } else { ',' };
-                output::line(format_args!("{before}{}", serde_json::to_string(&UserView::from(user))?))?;
+                array.push(&UserView::from(user))?;
             } else {
                 let name = user.email.clone().or_else(|| user.login_name.clone()).unwrap_or_default();
                 let (created, state) = (Timestamp(user.created_at), user.state().word());
                 let (id, level) = (user.id.to_string(), level_name(user));
                 output::line(format_args!("{id:<41}  {level:<10}  {state:<22}  {created:<24}  {name}"))?;
             }
-            is_first = false;
         }
         next = page.newer;
     }
-    if list.json { output::line(if is_first { "[]" } else { "]" }) } else { Ok(()) }
+    if list.json { array.end() } else { Ok(()) }
 }
 
 fn level_name(user: &User) -> &'static str {

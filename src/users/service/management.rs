@@ -43,8 +43,7 @@ impl UserChange {
         let Self { name: _, level, read_only, state, failed_login_attempts } = self;
         let is_about_rights =
             level.is_some() || read_only.is_some() || state.is_some() || failed_login_attempts.is_some();
-        let is_own = matches!(by, By::Caller { id: caller, .. } if caller == id);
-        if is_own && !is_about_rights { Needs::Oneself } else { Needs::Rights }
+        if by.is(id) && !is_about_rights { Needs::Oneself } else { Needs::Rights }
     }
 
     /// The user as this change would have him.
@@ -102,21 +101,19 @@ pub struct PasswordUpdate {
 pub enum By {
     /// The command line, the way back when nobody can log in any more.
     Operator,
-    /// Somebody whose rights a door has found good, as long as the tokens of this version are.
+    /// Somebody whose rights a door has found good, as long as the token is.
     Caller {
         /// Who.
         id: UserId,
-        /// Of the row that the door has seen.
-        token_version: i64,
         /// The `jti` of the token that the caller has shown.
         token: Uuid,
     },
 }
 
 impl By {
-    /// On the word of this user, who has shown this token.
-    pub fn bearer(user: &User, token: Uuid) -> Self {
-        Self::Caller { id: user.id, token_version: user.token_version, token }
+    /// Whether it is on the word of this user.
+    fn is(self, id: UserId) -> bool {
+        matches!(self, Self::Caller { id: caller, .. } if caller == id)
     }
 }
 
@@ -149,9 +146,9 @@ impl Users {
         })
     }
 
-    /// Whether there is any administrator, in whatever state.
-    pub async fn has_admin(&self) -> Result<bool> {
-        Ok(store::find_any_admin(&mut *self.pool.acquire().await?).await?)
+    /// Whether there is any administrator with full rights, in whatever state.
+    pub async fn has_full_admin(&self) -> Result<bool> {
+        Ok(store::find_any_full_admin(&mut *self.pool.acquire().await?).await?)
     }
 
     /// Changes what is an administrator's to change.
@@ -269,14 +266,28 @@ impl Users {
     /// A transaction in which nobody else changes this user, nor, where rights are needed, takes an administrator away.
     async fn begin(&self, id: UserId, by: By, needs: Needs) -> Result<(Tx, User)> {
         let mut tx = self.pool.begin().await?;
-        if needs == Needs::Rights {
-            store::lock_admins(&mut tx).await?;
-        }
-        let user = store::find_for_update(&mut tx, id).await?;
-        self.vouch(&mut tx, by, needs).await?;
-        // What is done to a sign-up that died, and is not swept yet, must not bring it back.
-        let user = user.filter(|user| !user.is_dead(self.clock.now())).ok_or(Code::NotFound)?;
+        let user = self.lock(&mut tx, id, by, needs).await?;
         Ok((tx, user))
+    }
+
+    /// Makes everybody who changes this user wait until the transaction ends, for a room that counts a user's things: on
+    /// the word of the user, or of an administrator who still is one.
+    ///
+    /// # Errors
+    /// `NotFound`; and those of [`By`].
+    pub async fn lock_for(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<User> {
+        self.lock(tx, id, by, if by.is(id) { Needs::Oneself } else { Needs::Rights }).await
+    }
+
+    async fn lock(&self, tx: &mut PgConnection, id: UserId, by: By, needs: Needs) -> Result<User> {
+        if needs == Needs::Rights {
+            store::lock_admins(tx).await?;
+        }
+        let user = store::find_for_update(tx, id).await?;
+        // Asked first: who is deleted hears that the token has ended, and not that there is nobody.
+        self.vouch(tx, by, needs).await?;
+        // What is done to a sign-up that died, and is not swept yet, must not bring it back.
+        user.filter(|user| !user.is_dead(self.clock.now())).ok_or_else(|| Code::NotFound.into())
     }
 
     /// Asks once more whether the caller may do what is about to be done. A door has asked before; but since then a hash was waited
@@ -286,10 +297,9 @@ impl Users {
     /// # Errors
     /// `TokenInvalid`, `UserBlocked`, `Forbidden`.
     pub(super) async fn vouch(&self, tx: &mut PgConnection, by: By, needs: Needs) -> Result<()> {
-        let By::Caller { id, token_version, token } = by else { return Ok(()) };
-        let caller = store::find(tx, id).await?.filter(|caller| caller.token_version == token_version);
-        let caller = caller.ok_or(Code::TokenInvalid)?;
-        if !self.tokens.is_live(tx, token).await? {
+        let By::Caller { id, token } = by else { return Ok(()) };
+        let caller = store::find(tx, id).await?.ok_or(Code::TokenInvalid)?;
+        if !self.tokens.is_live(tx, token, caller.token_version).await? {
             return Err(Code::TokenInvalid.into());
         }
         match needs {
@@ -297,22 +307,6 @@ impl Users {
             Needs::Rights if !caller.is_admin() || caller.read_only => Err(Code::Forbidden.into()),
             Needs::Rights | Needs::Oneself => Ok(()),
         }
-    }
-
-    /// Makes everybody who changes this user wait until the transaction ends, for a room that counts a user's things: on the word of
-    /// the user, or of an administrator who still is one.
-    ///
-    /// # Errors
-    /// `NotFound`; and those of [`By`].
-    pub async fn lock_for(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<User> {
-        let is_own = matches!(by, By::Caller { id: caller, .. } if caller == id);
-        let needs = if is_own { Needs::Oneself } else { Needs::Rights };
-        if needs == Needs::Rights {
-            store::lock_admins(tx).await?;
-        }
-        let user = store::find_for_update(tx, id).await?.ok_or(Code::NotFound)?;
-        self.vouch(tx, by, needs).await?;
-        Ok(user)
     }
 
     /// To be asked under [`store::lock_admins`] before an administrator is taken away.

@@ -117,11 +117,6 @@ impl Users {
         }
     }
 
-    /// Makes everybody who changes this user wait until the transaction ends; for rooms that count a user's things.
-    pub async fn lock(&self, connection: &mut PgConnection, id: UserId) -> Result<()> {
-        store::find_for_update(connection, id).await?.map(drop).ok_or_else(|| Code::TokenInvalid.into())
-    }
-
     /// Deletes sign-ups that nobody proved in time. Returns how many, `at_most` a call.
     pub async fn sweep(&self, at_most: i64) -> Result<u64> {
         let before = self.clock.now() - User::UNPROVED_LIFETIME;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::program::{Done, Place, Program, until};
+use crate::harness::people::sign_up_body;
+use crate::harness::program::{Done, Place, Program, finish, until};
 use crate::harness::{STRONG, STRONGER};
 
 /// The command to type, as the log says it.
@@ -70,7 +71,8 @@ async fn what_is_printed_as_json_is_what_the_rest_api_shows() {
     assert!(!made.stderr.contains(&activation), "{made:?}");
     assert_eq!((&view["readOnly"], &view["state"]), (&json!(true), &json!("waiting_for_activation")));
     view.as_object_mut().expect("an object").remove("activationPassword");
-    let shown = async || server.get("/users/ada").bearer(&token).await.expect(200).json();
+    let shown_as = async |name: &str| server.get(&format!("/users/{name}")).bearer(&token).await.expect(200).json();
+    let shown = async || shown_as("ada").await;
     assert_eq!(view, shown().await);
     assert_eq!(parsed(&run(&place, &["show", "ada", "--json"]).await.expect(0)), shown().await);
     for (options, read_only) in [(&[][..], true), (&["--read-only=false"], false), (&["--read-only"], true)] {
@@ -85,6 +87,12 @@ async fn what_is_printed_as_json_is_what_the_rest_api_shows() {
     let everybody = server.get("/users").bearer(&token).await.expect(200).json();
     assert_eq!(parsed(&list), everybody);
     assert_eq!(everybody.as_array().map(Vec::len), Some(2));
+
+    let view = shown().await;
+    assert_eq!(parsed(&run(&place, &["delete", "ada", "--json"]).await.expect(0)), view);
+    server.post("/users").json(&sign_up_body("bob@example.com")).await.expect(201);
+    let verified = parsed(&run(&place, &["verify", "bob@example.com", "--json"]).await.expect(0));
+    assert_eq!((&verified, &verified["state"]), (&shown_as("bob@example.com").await, &json!("active")));
     server.terminate().await;
 }
 
@@ -103,6 +111,8 @@ async fn an_operator_finds_and_looks_at_users() {
         (&["--state", "blocked"], &["adam"]),
         (&["--state", "waiting_for_activation"], &[]),
         (&["--search", "ada", "--state", "active", "--level", "authorized"], &["ada_l"]),
+        (&["--read-only"], &["adam"]),
+        (&["--read-only=false"], &["root", "ada_l"]),
     ] {
         let list = run(&place, &[&["list"], options].concat()).await.expect(0).stdout;
         let names: Vec<_> = list.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
@@ -152,4 +162,32 @@ async fn a_server_without_an_administrator_says_how_to_make_one() {
     server.terminate().await;
     until("all is said", async || server.said().contains("stopping")).await;
     assert!(!server.said().contains(ADVICE), "{}", server.said());
+}
+
+#[tokio::test]
+async fn what_it_says_to_type_makes_one_in_the_database_that_it_serves() {
+    for is_in_a_file in [true, false] {
+        let place = Place::filled();
+        let (file, folder) = (place.path().join("bloq.toml"), place.data_dir().display().to_string());
+        std::fs::write(&file, format!("data_dir = {folder:?}")).expect("our own folder");
+        let file = file.display().to_string();
+        let (given, told) = if is_in_a_file {
+            (["--config", &file], format!("--config {file} --data-dir {folder} {ADVICE}"))
+        } else {
+            (["--data-dir", &folder], format!("--data-dir {folder} {ADVICE}"))
+        };
+        let mut server = place.serve_with(|command| command.env_remove("BLOQ_ACCOUNTS_DATA_DIR").args(given)).await;
+        until("it says so", async || server.said().contains(ADVICE)).await;
+        let said = server.said();
+        let typed = said.split("`bloq-accounts ").nth(1).and_then(|rest| rest.split('`').next());
+        assert_eq!(typed, Some(told.as_str()), "{said}");
+
+        let typed: Vec<_> = told.split(' ').map(|word| if word == "NAME" { "root" } else { word }).collect();
+        let mut command = place.command(&typed);
+        command.env_remove("BLOQ_ACCOUNTS_DATA_DIR");
+        finish(command).await.expect(0);
+        let root = parsed(&run(&place, &["show", "root", "--json"]).await.expect(0));
+        assert_eq!((&root["level"], &root["readOnly"]), (&json!("admin"), &json!(false)));
+        server.terminate().await;
+    }
 }

@@ -139,6 +139,17 @@ async fn everybody_but_newcomers_sees_and_renames_the_own_account_and_looks_afte
 }
 
 #[tokio::test]
+async fn everybody_gets_a_nonce_and_may_log_in_whatever_is_shown() {
+    let app = TestApp::start().await;
+    let crowd = Crowd::meet(&app).await;
+    for (who, caller, _) in crowd.others().into_iter().chain([("admin", &crowd.admin, Code::Ok)]) {
+        println!("{who}");
+        caller.nonce().await.expect("everybody may");
+        caller.login("user", STRONG).await.expect("everybody may");
+    }
+}
+
+#[tokio::test]
 async fn a_newcomer_may_store_a_password_and_nothing_else() {
     let app = TestApp::start().await;
     let root = app.qb2_admin().await;

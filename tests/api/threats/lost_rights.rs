@@ -98,6 +98,38 @@ async fn what_waits_does_not_outlive_its_key_or_its_session() {
 }
 
 #[tokio::test]
+async fn client_keys_are_neither_made_nor_ended_on_the_word_of_whoever_lost_the_right_to_it() {
+    // A connection for everybody who waits.
+    let app = TestApp::start_with(|config| config.database.max_connections = 20).await;
+    for (number, (loss, code)) in [
+        ("delete from account_tokens", "TokenInvalid"),
+        ("update users set token_version = token_version + 1", "TokenInvalid"),
+        ("update users set blocked_at = now(), block_cause = 'admin'", "UserBlocked"),
+        ("update users set read_only = true", "Forbidden"),
+        ("delete from users", "TokenInvalid"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let eve = app.person(&format!("eve{number}")).await;
+        let path = format!("/users/me/client-keys/{}", app.client_key(&eve).await.0);
+        let calls = [app.post("/users/me/client-keys"), app.delete(&path), app.delete(&format!("{path}/tokens"))];
+        let mut lost = app.pool().begin().await.expect("a transaction");
+        sqlx::query("select from users for update").execute(&mut *lost).await.expect("the lock");
+        let waiting = calls.map(|call| tokio::spawn(call.bearer(&eve.token).into_future()));
+        app.until_waiting(3).await;
+        sqlx::query(loss).execute(&mut *lost).await.expect("the right is gone");
+        lost.commit().await.expect("it is gone for all");
+        for call in waiting {
+            let answer = call.await.expect("no panic");
+            assert_eq!(answer.json()["code"], code, "{loss}: {answer:?}");
+        }
+        let keys = app.count("select count(*) from client_keys where generation = 0").await;
+        assert_eq!(keys, app.count("select count(*) from users").await, "{loss}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_gives_himself_back_the_rights_that_were_just_taken() {
     let app = TestApp::start().await;
     let root = app.qb2_admin().await;

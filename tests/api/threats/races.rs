@@ -3,6 +3,9 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use bloq_accounts::users::AccessLevel;
+use serde_json::json;
+
 use crate::harness::program::until;
 use crate::harness::{STRONG, TestApp, sign_up_body};
 
@@ -10,18 +13,24 @@ use crate::harness::{STRONG, TestApp, sign_up_body};
 #[tokio::test]
 async fn a_token_in_use_during_its_own_change_of_password_stays_good() {
     let app = TestApp::start().await;
-    let ada = app.person("ada").await;
-    let mut change = app.pool().begin().await.expect("a transaction");
-    sqlx::query("lock table users in access exclusive mode").execute(&mut *change).await.expect("the lock");
-    let look = tokio::spawn(app.me(&ada.token).into_future());
-    app.until_waiting(1).await;
-    // What PUT /users/me/password with this token does.
-    for table in ["users", "account_tokens"] {
-        let statement = sqlx::AssertSqlSafe(format!("update {table} set token_version = token_version + 1"));
-        sqlx::query(statement).execute(&mut *change).await.expect("the change");
+    let ada = app.named("ada", AccessLevel::Admin).await;
+    for (lock, call) in [
+        ("lock table users in access exclusive mode", app.me(&ada.token)),
+        ("select from users for update", app.post("/users/me/client-keys").bearer(&ada.token)),
+        ("select from users for update", app.patch("/users/ada").bearer(&ada.token).json(&json!({"level": "admin"}))),
+    ] {
+        let mut change = app.pool().begin().await.expect("a transaction");
+        sqlx::query(lock).execute(&mut *change).await.expect("the lock");
+        let call = tokio::spawn(call.into_future());
+        app.until_waiting(1).await;
+        // What PUT /users/me/password with this token does.
+        for table in ["users", "account_tokens"] {
+            let statement = sqlx::AssertSqlSafe(format!("update {table} set token_version = token_version + 1"));
+            sqlx::query(statement).execute(&mut *change).await.expect("the change");
+        }
+        change.commit().await.expect("the change is made");
+        call.await.expect("an answer").expect(200);
     }
-    change.commit().await.expect("the change is made");
-    look.await.expect("an answer").expect(200);
 }
 
 /// decisions.md section 1: "the first proved keeps it and the others die", also one who is just coming in.
