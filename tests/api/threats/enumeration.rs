@@ -39,15 +39,14 @@ async fn the_decoy_of_an_unknown_user_is_as_slow_as_todays_parameters() {
     .await;
     app.named("babbage", AccessLevel::Authorized).await;
     app.execute("update users set access_level = 'admin'").await;
-    let mut fastest = Vec::new();
-    for name in ["babbage", "nobody@example.com"] {
-        let mut times = Vec::new();
-        for _ in 0..4 {
+    let mut fastest = [f64::INFINITY; 2];
+    for _ in 0..8 {
+        // One after the other, so that whatever else the machine does slows down both.
+        for (name, fastest) in ["babbage", "nobody@example.com"].into_iter().zip(&mut fastest) {
             let start = std::time::Instant::now();
             app.post("/auth").basic(name, STRONGER).await.refused(401, "InvalidCredentials");
-            times.push(start.elapsed().as_secs_f64());
+            *fastest = fastest.min(start.elapsed().as_secs_f64());
         }
-        fastest.push(times.into_iter().fold(f64::INFINITY, f64::min));
     }
     assert!((0.4..2.5).contains(&(fastest[1] / fastest[0])), "{fastest:?}");
 }
