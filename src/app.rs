@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::db::pulse::{Heart, Pulse};
 use crate::db::{self, Pool};
 use crate::device_session::DeviceSession;
+use crate::ethereum::Ethereum;
 use crate::events::{Disk, Eraser, Events, Feed, Live, Partitions, Patience, Pruner, Writer};
 use crate::export::Export;
 use crate::http::Host;
@@ -57,6 +58,7 @@ macro_rules! hand_out {
 
 hand_out! {
     auth: Auth,
+    ethereum: Ethereum,
     users: Users,
     application_keys: ApplicationKeys,
     client_keys: ClientKeys,
@@ -78,6 +80,8 @@ pub struct Services {
     pub disk: Option<Disk>,
     /// Who are you?
     pub auth: Auth,
+    /// Who signs in with a wallet?
+    pub ethereum: Ethereum,
     /// The users.
     pub users: Users,
     /// The application keys.
@@ -215,6 +219,17 @@ impl App {
         let client_keys =
             ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 
+        let ethereum = Ethereum::new(
+            pool.clone(),
+            users.clone(),
+            tokens.clone(),
+            mail.clone(),
+            throttle.clone(),
+            clock.clone(),
+            random.clone(),
+            config.wallet.clone(),
+        );
+
         let request_timeout = Duration::from_secs(config.server.request_timeout_seconds);
         let patience = Patience::new(pulse.clone(), request_timeout);
         let feed = Feed::new(events.clone(), patience.clone());
@@ -222,6 +237,7 @@ impl App {
             users: users.clone(),
             application_keys: application_keys.clone(),
             client_keys: client_keys.clone(),
+            ethereum: ethereum.clone(),
             verification: verification.clone(),
             log_ins: log_ins.clone(),
             mail: mail.clone(),
@@ -240,6 +256,7 @@ impl App {
         let app = Self(Arc::new(Services {
             disk: Disk::of(config),
             auth,
+            ethereum,
             users,
             application_keys,
             client_keys,
@@ -273,6 +290,7 @@ impl App {
         let sweeper = Sweeper {
             users: app.users.clone(),
             client_keys: app.client_keys.clone(),
+            ethereum: app.ethereum.clone(),
             tokens: app.tokens.clone(),
             verification: app.verification.clone(),
             mail: app.mail.clone(),

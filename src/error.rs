@@ -173,6 +173,8 @@ codes! {
         "The account waits for activation: exchange the activation password with PUT /users/{userId}/activation, or verify the e-mail.",
     InvalidClientCredentials => "The client id or the client secret is wrong.",
     InvalidRefreshToken => "The refresh token is broken, expired or revoked; use the client keys again.",
+    UserNotFound => "No user signs in with this address; an administrator has to enable it first.",
+    InvalidSignature => "The signature is not the one that is needed here; details say more.",
     UnsupportedGrantType => "grantType must be clientCredentials or refreshToken.",
     // changing things
     InvalidToken => "This token is unknown, expired or already used.",
@@ -186,6 +188,8 @@ codes! {
     NameTaken => "This login name belongs to another user.",
     SeveralSignUps => "Several sign-ups claim this e-mail, and nobody has proved it; name one of them by its id.",
     TooManyAccounts => "There are more accounts than one answer can hold; read them page by page with GET /users.",
+    AddressTaken => "This address belongs to another user.",
+    TooManyAddresses => "A user may have at most 20 addresses; remove one first.",
     LastAdmin => "This is the last active administrator.",
     InvalidState => "The account cannot go from its present state to that one; a reset can.",
     // bad days

@@ -33,6 +33,7 @@ pub mod application_keys;
 pub mod auth;
 pub mod client_keys;
 pub mod device_session;
+pub mod ethereum;
 pub mod events;
 pub mod export;
 pub mod log_ins;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::client_keys::ClientKeys;
 use crate::error::Result;
+use crate::ethereum::Ethereum;
 use crate::log_ins::LogIns;
 use crate::mail::Mail;
 use crate::ratelimit::{Quotas, Throttle};
@@ -23,6 +24,8 @@ pub struct Sweeper {
     pub users: Users,
     /// Answers that cannot be repeated any more.
     pub client_keys: ClientKeys,
+    /// Nonces whose time is over.
+    pub ethereum: Ethereum,
     /// Account tokens whose time is over.
     pub tokens: Tokens,
     /// One-time tokens whose time is over.
@@ -41,13 +44,14 @@ impl Worker for Sweeper {
     const NAME: &'static str = "sweeper";
 
     async fn step(&self) -> Result<Duration> {
-        let Self { users, client_keys, tokens, verification, mail, log_ins, quotas, throttle } = self;
+        let Self { users, client_keys, ethereum, tokens, verification, mail, log_ins, quotas, throttle } = self;
         // These first: they need no database, and must stay small when there is none.
         quotas.sweep();
         throttle.sweep();
         let swept = [
             users.sweep(AT_MOST).await?,
             client_keys.sweep(AT_MOST).await?,
+            ethereum.sweep(AT_MOST).await?,
             tokens.sweep(AT_MOST).await?,
             verification.sweep(AT_MOST).await?,
             mail.sweep(AT_MOST).await?,

@@ -176,6 +176,7 @@ impl Weigh for Claims {
             + self.iss.elsewhere()
             + self.sub.elsewhere()
             + self.client_id.elsewhere()
+            + self.address.elsewhere()
             + self.application_key.elsewhere()
     }
 }

@@ -81,7 +81,7 @@ impl Auth {
         // The version is the one that was read before the password was checked: if the password changed meanwhile, the
         // token is born dead.
         let mut connection = self.pool.acquire().await?;
-        self.tokens.issue_account(&mut connection, user.id, user.token_version, user.is_admin(), origin).await
+        self.tokens.issue_account(&mut connection, user.id, user.token_version, user.is_admin(), None, origin).await
     }
 
     /// Ends the token that the caller used.

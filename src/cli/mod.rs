@@ -74,7 +74,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Look after users, tokens, mails, events, certificates and backups
+    /// Look after users, addresses, tokens, mails, events, certificates and backups
     #[command(subcommand)]
     Admin(admin::Admin),
     /// Print the OpenAPI document

@@ -35,6 +35,13 @@ impl Config {
             self.server.public_url = format!("http://{address}");
         }
         self.server.public_url.truncate(self.server.public_url.trim_end_matches('/').len());
+        if let Ok(url) = self.server.public_url.parse::<url::Url>() {
+            self.wallet.siwe_http = url.scheme() == "http";
+            if self.wallet.siwe_domain.is_empty() {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                self.wallet.siwe_domain = format!("{}{port}", url.host_str().unwrap_or_default());
+            }
+        }
         if self.password.max_parallel_hashes == 0 {
             self.password.max_parallel_hashes = std::thread::available_parallelism().map_or(1, usize::from);
         }
@@ -111,12 +118,29 @@ impl Config {
             ("rate_limit.token_grants", self.rate_limit.token_grants.into(), 1),
             ("rate_limit.confirmations", self.rate_limit.confirmations.into(), 1),
             ("rate_limit.redemptions", self.rate_limit.redemptions.into(), 1),
+            ("rate_limit.nonces", self.rate_limit.nonces.into(), 1),
             ("rate_limit.failed_log_ins", self.rate_limit.failed_log_ins.into(), 1),
             ("rate_limit.failed_confirmations", self.rate_limit.failed_confirmations.into(), 1),
         ] {
             ensure!(value >= least, "bad value for `{key}`: at least {least} is needed");
             ensure!(value <= MOST, "bad value for `{key}`: at most {MOST} is allowed");
         }
+        for (key, domain) in [("wallet.domain", &self.wallet.domain), ("wallet.siwe_domain", &self.wallet.siwe_domain)]
+        {
+            let uri = format!("https://{domain}/").parse::<hyper::Uri>().unwrap_or_default();
+            let is_whole = uri.authority().is_some_and(|given| given.as_str() == domain) && !domain.contains('@');
+            ensure!(is_whole, "bad value for `{key}`: a host, or host:port, is needed, not {domain:?}");
+        }
+        let uri = self.wallet.uri.parse::<hyper::Uri>().unwrap_or_default();
+        ensure!(
+            uri.scheme().is_some() && uri.host().is_some(),
+            "bad value for `wallet.uri`: a URL is needed, not {:?}",
+            self.wallet.uri,
+        );
+        let statement = &self.wallet.statement;
+        let is_line = !statement.is_empty() && statement.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        ensure!(is_line, "bad value for `wallet.statement`: one line of ASCII is needed, not {statement:?}");
+        ensure!(self.wallet.chain_id > 0, "bad value for `wallet.chain_id`: at least 1 is needed");
         // A mail under way is nobody else's for five minutes.
         ensure!(self.mail.timeout_seconds <= 240, "bad value for `mail.timeout_seconds`: at most 240 is allowed");
         ensure!(

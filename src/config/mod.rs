@@ -39,6 +39,8 @@ pub struct Config {
     pub password: Password,
     /// Issuer, algorithm and lifetimes of tokens.
     pub tokens: Tokens,
+    /// What wallets sign.
+    pub wallet: Wallet,
     /// The event writer.
     pub events: Events,
     /// Rate limits.
@@ -192,6 +194,25 @@ pub struct Tokens {
     pub client_refresh_lifetime_seconds: i64,
 }
 
+/// Section `[wallet]`: what the message of a wallet sign-in says (bloqstake-auth.md section 4, EIP-4361).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wallet {
+    /// Who asks for the signature, in messages that only we put together: an authority (RFC 3986).
+    pub domain: String,
+    /// What is signed in to, in the same messages.
+    pub uri: String,
+    /// What they say to the person who signs.
+    pub statement: String,
+    /// EIP-155 chain id of all messages.
+    pub chain_id: u64,
+    /// The domain of messages that wallets put together themselves.
+    pub siwe_domain: String,
+    /// Whether their URI may be one of http, as that of this server is.
+    #[serde(skip)]
+    pub siwe_http: bool,
+}
+
 /// Algorithm of a signing key (RFC 7518).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Algorithm {
@@ -247,6 +268,8 @@ pub struct RateLimit {
     pub confirmations: u32,
     /// Tokens of mails to be redeemed, a minute from one address.
     pub redemptions: u32,
+    /// Nonces for wallets a minute for one address.
+    pub nonces: u32,
     /// Failed log-ins a minute to one account from one client address.
     pub failed_log_ins: u32,
     /// Wrong passwords a minute of one user who is logged in.

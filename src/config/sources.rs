@@ -147,6 +147,7 @@ pub(super) fn masked(mut table: Table, config: &Config) -> anyhow::Result<String
         ("data_dir", config.data_dir.to_string_lossy().into_owned()),
         ("server.public_url", config.server.public_url.clone()),
         ("tokens.issuer", config.tokens.issuer.clone()),
+        ("wallet.siwe_domain", config.wallet.siwe_domain.clone()),
         ("password.max_parallel_hashes", config.password.max_parallel_hashes.to_string()),
     ];
     for (key, value) in filled {

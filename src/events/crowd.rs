@@ -1,7 +1,7 @@
 //! What comes in crowds and is nobody's own doing becomes one row, or strangers could fill the disk with events.
 //!
-//! Requests without a user beyond [`STRANGERS`] a minute from one address, failed log-ins beyond [`FAILURES`] a minute of one
-//! user, and every 429: one row for each user, address, route, status and minute, whose `serviceData.count` is how many were
+//! Requests without a user beyond [`STRANGERS`] a minute from one address, failed log-ins and nonces for a wallet beyond
+//! [`FAILURES`] a minute of one user, and every 429: one row for each user, address, route, status and minute, whose `serviceData.count` is how many were
 //! told so. Whatever a user does with a token, or with a right password, stays an event of its own.
 //!
 //! A row is written whole every time, with the count of all requests so far: to write it again neither doubles nor loses.
@@ -27,8 +27,8 @@ use crate::users::UserId;
 /// Requests without a user, a minute from one address, that are events of their own.
 const STRANGERS: u32 = 100;
 
-/// Failed log-ins, a minute of one user, that are events of their own. Refused client grants, activations and tokens of mails are
-/// such, too.
+/// Failed log-ins, a minute of one user, that are events of their own. Refused client grants, activations, tokens of mails and wallets
+/// are such, too, and so is each nonce: everybody may ask for one.
 const FAILURES: u32 = 30;
 
 /// Rows of one address or one user in a minute that name address and route. Who is served by them in earnest has one or two.
@@ -182,14 +182,18 @@ fn allowance(event: &Event, draft: &Draft) -> Option<u32> {
     match event.user {
         _ if event.status == TOO_MANY => Some(0),
         None => Some(STRANGERS),
-        Some(_) => is_failed_log_in(event, draft).then_some(FAILURES),
+        Some(_) => is_anybodys(event, draft).then_some(FAILURES),
     }
 }
 
-/// Whether somebody was refused who claimed to be the user, with whatever strangers can guess at.
-fn is_failed_log_in(event: &Event, draft: &Draft) -> bool {
-    (400..500).contains(&event.status)
-        && matches!(draft.action(), Some(Action::LogIn | Action::TokenGrant | Action::Redemption))
+/// Whether a stranger may have done this to the user: was refused who claimed to be the user, with whatever strangers can guess at,
+/// or asked what the user's wallet is to sign.
+fn is_anybodys(event: &Event, draft: &Draft) -> bool {
+    match draft.action() {
+        Some(Action::LogIn | Action::TokenGrant | Action::Redemption) => (400..500).contains(&event.status),
+        Some(Action::Nonce) => true,
+        Some(Action::SignUp | Action::Mail | Action::Confirmation) | None => false,
+    }
 }
 
 /// A method of those that there are; clients invent others.

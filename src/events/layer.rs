@@ -22,6 +22,7 @@ use super::{CLIENT_GONE, Draft, Event, Events, NotCommitted};
 use crate::app::App;
 use crate::db::change::Change;
 use crate::error::{Code, Error};
+use crate::ethereum::WalletAddress;
 use crate::http::around::Inner;
 use crate::http::client_ip::ClientIp;
 use crate::http::extract::{agent, cut};
@@ -339,6 +340,8 @@ fn harmless_path(path: &str, pattern: Option<&str>) -> String {
             .zip(pattern.split('/'))
             .map(|(segment, name)| match name {
                 "{token}" => name.to_owned(),
+                // Who links or enables which, is told by the answer; a chain tells who that is for ever.
+                "{address}" => name.to_owned(),
                 // A login name is a word that a person chose, and this may be the event of somebody who stays.
                 "{userId}" if segment.parse::<UserId>().is_err() => name.to_owned(),
                 _ if name.starts_with('{') && !is_harmless(segment) => name.to_owned(),
@@ -366,7 +369,7 @@ fn is_harmless(segment: &str) -> bool {
     let is_client_key = segment.len() == 40 && segment.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_word =
         segment.len() <= 24 && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    segment.parse::<UserId>().is_ok() || is_client_key || is_word
+    segment.parse::<UserId>().is_ok() || WalletAddress::parse(segment).is_ok() || is_client_key || is_word
 }
 
 #[cfg(test)]
@@ -387,6 +390,11 @@ mod tests {
             "/users/{userId}/token/{token}"
         );
         assert_eq!(harmless_path("/users/ada/block", Some("/users/{userId}/block")), "/users/{userId}/block");
+        let address = "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed";
+        let of_wallet =
+            |segment: &str| harmless_path(&format!("/users/{segment}/nonce"), Some("/users/{publicAddress}/nonce"));
+        assert_eq!(of_wallet(address), format!("/users/{address}/nonce"));
+        assert_eq!(of_wallet(&address.replace('5', "x")), "/users/{publicAddress}/nonce");
         assert_eq!(harmless_path(&format!("/v2/users/a@b.c/tokens/{token}"), None), "/v2/users/{…}/tokens/{…}");
         assert_eq!(harmless_path("/wp-admin/setup.php", None), "/wp-admin/setup.php");
         let typed = format!("/users/{id}/activation/YWTfD2sW5uhZHaSN");

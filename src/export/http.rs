@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::client_keys::http::ClientKeyView;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::ethereum::http::AddressView;
 use crate::events::http::{EventView, Reader, download};
 use crate::events::{Event, Filter, Order, Whose};
 use crate::http::extract::Caller;
@@ -37,6 +38,8 @@ struct ExportView {
     account_tokens: Vec<TokenView>,
     application_keys: Vec<ApplicationKeyView>,
     client_keys: Vec<ClientKeyView>,
+    /// Ethereum addresses.
+    addresses: Vec<AddressView>,
     /// Of the last ten minutes.
     idempotency_keys: Vec<IdempotencyKeyView>,
     /// Tokens that were sent by mail and are not over yet, or proved the e-mail.
@@ -193,6 +196,7 @@ impl ExportView {
             account_tokens: account_tokens.collect(),
             application_keys: application_keys.collect(),
             client_keys: holdings.client_keys.into_iter().map(ClientKeyView::from).collect(),
+            addresses: holdings.wallets.into_iter().map(AddressView::from).collect(),
             idempotency_keys: creations.collect(),
             one_time_tokens: one_time_tokens.collect(),
             log_ins: log_ins.collect(),

@@ -3,6 +3,7 @@
 use crate::application_keys::{ApplicationKey, ApplicationKeys};
 use crate::client_keys::{ClientKey, ClientKeys, KeptCreation};
 use crate::error::{Code, Result};
+use crate::ethereum::{Ethereum, Wallet};
 use crate::events::Feed;
 use crate::log_ins::{KnownPlace, LogIns};
 use crate::mail::{Mail, SentMail};
@@ -19,6 +20,8 @@ pub struct Export {
     pub application_keys: ApplicationKeys,
     /// The client keys.
     pub client_keys: ClientKeys,
+    /// Wallets.
+    pub ethereum: Ethereum,
     /// One-time tokens.
     pub verification: Verification,
     /// Where users log in.
@@ -43,6 +46,8 @@ pub struct Holdings {
     pub client_keys: Vec<ClientKey>,
     /// Creations of client keys that can be repeated, oldest first.
     pub creations: Vec<KeptCreation>,
+    /// Ethereum addresses, oldest first.
+    pub wallets: Vec<Wallet>,
     /// One-time tokens, oldest first.
     pub one_time_tokens: Vec<Kept>,
     /// From where the user logged in.
@@ -60,6 +65,7 @@ impl Export {
             application_keys: self.application_keys.list(user.id).await?,
             client_keys: self.client_keys.list(user.id).await?,
             creations: self.client_keys.list_repeatable(user.id).await?,
+            wallets: self.ethereum.list(user.id).await?,
             one_time_tokens: self.verification.list(user.id).await?,
             log_ins: self.log_ins.list(user.id).await?,
             mails: self.mail.list(user.id).await?,

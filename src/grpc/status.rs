@@ -25,15 +25,19 @@ pub fn status(code: Code) -> tonic::Code {
         | Code::UnsupportedGrantType
         | Code::InvalidToken
         | Code::WeakPassword => tonic::Code::InvalidArgument,
-        Code::Unauthorized | Code::InvalidCredentials | Code::InvalidClientCredentials | Code::InvalidRefreshToken => {
-            tonic::Code::Unauthenticated
-        }
+        Code::Unauthorized
+        | Code::InvalidCredentials
+        | Code::InvalidClientCredentials
+        | Code::InvalidRefreshToken
+        | Code::UserNotFound => tonic::Code::Unauthenticated,
         // What makes the vendor's clients throw a token away and log in again.
         Code::TokenInvalid | Code::TokenExpired => tonic::Code::PermissionDenied,
-        Code::Forbidden | Code::UserBlocked | Code::ActivationRequired | Code::InvalidPassword => {
-            tonic::Code::PermissionDenied
-        }
-        Code::EmailTaken | Code::NameTaken | Code::IdempotencyKeyReused | Code::HttpKeyExists => {
+        Code::Forbidden
+        | Code::UserBlocked
+        | Code::ActivationRequired
+        | Code::InvalidPassword
+        | Code::InvalidSignature => tonic::Code::PermissionDenied,
+        Code::EmailTaken | Code::NameTaken | Code::AddressTaken | Code::IdempotencyKeyReused | Code::HttpKeyExists => {
             tonic::Code::AlreadyExists
         }
         Code::LastAdmin | Code::InvalidState | Code::SeveralSignUps => tonic::Code::FailedPrecondition,
@@ -41,6 +45,7 @@ pub fn status(code: Code) -> tonic::Code {
         | Code::TooManyRequests
         | Code::TooManyClientKeys
         | Code::TooManyApplicationKeys
+        | Code::TooManyAddresses
         | Code::TooManyAccounts => tonic::Code::ResourceExhausted,
         Code::Overloaded | Code::DatabaseUnavailable | Code::OutcomeUnknown | Code::ShuttingDown => {
             tonic::Code::Unavailable

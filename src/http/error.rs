@@ -45,14 +45,19 @@ pub fn status(code: Code) -> StatusCode {
         | Code::TokenExpired
         | Code::InvalidCredentials
         | Code::InvalidClientCredentials
-        | Code::InvalidRefreshToken => StatusCode::UNAUTHORIZED,
-        Code::Forbidden | Code::UserBlocked | Code::ActivationRequired => StatusCode::FORBIDDEN,
+        | Code::InvalidRefreshToken
+        | Code::UserNotFound => StatusCode::UNAUTHORIZED,
+        Code::Forbidden | Code::UserBlocked | Code::ActivationRequired | Code::InvalidSignature => {
+            StatusCode::FORBIDDEN
+        }
         Code::TooManyClientKeys
         | Code::TooManyApplicationKeys
         | Code::HttpKeyExists
         | Code::IdempotencyKeyReused
         | Code::EmailTaken
         | Code::NameTaken
+        | Code::AddressTaken
+        | Code::TooManyAddresses
         | Code::LastAdmin
         | Code::TooManyAccounts
         | Code::SeveralSignUps
@@ -69,7 +74,9 @@ pub fn status(code: Code) -> StatusCode {
 fn challenge(code: Code) -> Option<&'static str> {
     match code {
         Code::InvalidCredentials => Some("Basic realm=\"bloq-accounts\", charset=\"UTF-8\""),
-        Code::Unauthorized | Code::InvalidClientCredentials => Some("Bearer realm=\"bloq-accounts\""),
+        Code::Unauthorized | Code::InvalidClientCredentials | Code::UserNotFound => {
+            Some("Bearer realm=\"bloq-accounts\"")
+        }
         Code::TokenInvalid | Code::InvalidRefreshToken => {
             Some("Bearer realm=\"bloq-accounts\", error=\"invalid_token\", error_description=\"not valid\"")
         }

@@ -84,6 +84,27 @@ impl FromRequestParts<App> for BasicCredentials {
     }
 }
 
+/// What `POST /auth` is shown: a password, or the JSON body of a wallet (decisions.md section 2).
+pub enum Credentials {
+    /// `Authorization: Basic`, whatever the body.
+    Basic(BasicCredentials),
+    /// A body, and no such header.
+    Json(Fields),
+}
+
+impl FromRequest<App> for Credentials {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        let (mut parts, body) = request.into_parts();
+        if parts.headers.get_all(AUTHORIZATION).iter().any(|value| credentials_in(value, "basic").is_some()) {
+            return BasicCredentials::from_request_parts(&mut parts, app).await.map(Self::Basic);
+        }
+        let body = read(Request::from_parts(parts, body), &["application/json"]).await?;
+        if body.is_empty() { Err(Code::InvalidCredentials.into()) } else { object(&body).map(Self::Json) }
+    }
+}
+
 /// What follows the scheme in the one `Authorization` header; two of them are none.
 pub fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();

@@ -47,7 +47,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::metrics::Connections;
 use crate::random::Random;
-use crate::{auth, client_keys, events, export, ratelimit, signing_keys, tokens, users, verification};
+use crate::{auth, client_keys, ethereum, events, export, ratelimit, signing_keys, tokens, users, verification};
 
 /// Every route of every room, and its description.
 fn routes() -> OpenApiRouter<App> {
@@ -56,6 +56,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(users::http::router())
         .merge(verification::http::router())
         .merge(auth::http::router())
+        .merge(ethereum::http::router())
         .merge(tokens::http::router())
         .merge(client_keys::http::router())
         .merge(events::http::router())

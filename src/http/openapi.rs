@@ -21,6 +21,7 @@ use super::error::ErrorBody;
         (name = "Users", description = "Sign-up, verification, profile, password"),
         (name = "Administration", description = "What administrators do to users"),
         (name = "Authentication", description = "Account tokens and client tokens"),
+        (name = "Wallets", description = "Signing in with the key of an Ethereum address"),
         (name = "Client keys", description = "Credentials for programs"),
         (name = "Events", description = "What happened"),
         (name = "Service", description = "The service itself"),
@@ -93,6 +94,17 @@ pub enum BadRequest {
     /// `ValidationFailed`: `details` lists the parameters
     #[response(status = 400)]
     Invalid(ErrorBody),
+}
+
+/// What a route that looks at the signature of a wallet may answer.
+#[derive(IntoResponses)]
+pub enum WalletSignIn {
+    /// `UserNotFound`: the address is not enabled
+    #[response(status = 401, headers(("WWW-Authenticate" = String, description = "RFC 6750")))]
+    UserNotFound(ErrorBody),
+    /// `InvalidSignature`; after a good one `UserBlocked`, `ActivationRequired`
+    #[response(status = 403)]
+    Refused(ErrorBody),
 }
 
 /// What a route with a JSON body may answer.

@@ -121,6 +121,22 @@ pub enum Letter {
         /// What it is for.
         purpose: String,
     },
+    /// Tells of an Ethereum address that was linked.
+    WalletLinked {
+        /// When.
+        at: String,
+        /// From which address of the network.
+        from: Option<String>,
+        /// The Ethereum address.
+        address: String,
+    },
+    /// Tells of an Ethereum address that signs the user in from now on.
+    WalletEnabled {
+        /// When.
+        at: String,
+        /// The Ethereum address.
+        address: String,
+    },
     /// Tells of a log-in from somewhere new.
     NewLogIn {
         /// When.
@@ -168,6 +184,9 @@ impl Letter {
     /// The template that invites somebody.
     pub const INVITATION: &str = "invitation";
 
+    /// The template that tells of a new way in.
+    pub const WALLET_ENABLED: &str = "wallet_enabled";
+
     /// The templates whose mails hand out a token: all others only tell.
     pub const WITH_TOKENS: [&str; 4] = [Self::VERIFICATION, Self::PASSWORD_RESET, Self::EMAIL_CHANGE, Self::INVITATION];
 
@@ -192,6 +211,8 @@ impl Letter {
             Self::PasswordChanged { .. } => ("password_changed", "Your password was changed"),
             Self::NewClientKey { .. } => ("new_client_key", "A client key was made for your account"),
             Self::NewApplicationKey { .. } => ("new_application_key", "An application key was made for your account"),
+            Self::WalletLinked { .. } => ("wallet_linked", "An Ethereum address was linked to your account"),
+            Self::WalletEnabled { .. } => (Self::WALLET_ENABLED, "An Ethereum address can sign in to your account"),
             Self::NewLogIn { .. } => ("new_log_in", "A new log-in to your account"),
             Self::AccountDeleted { .. } => ("account_deleted", "Your account was deleted"),
         }
@@ -233,6 +254,8 @@ impl Stationery {
             ("password_changed.txt", include_str!("templates/password_changed.txt")),
             ("new_client_key.txt", include_str!("templates/new_client_key.txt")),
             ("new_application_key.txt", include_str!("templates/new_application_key.txt")),
+            ("wallet_linked.txt", include_str!("templates/wallet_linked.txt")),
+            ("wallet_enabled.txt", include_str!("templates/wallet_enabled.txt")),
             ("new_log_in.txt", include_str!("templates/new_log_in.txt")),
             ("account_deleted.txt", include_str!("templates/account_deleted.txt")),
         ] {

@@ -33,6 +33,9 @@ const CAPS: &[Cap] = &[(3, TimeDelta::hours(1)), (10, TimeDelta::days(1))];
 /// What tells only of strangers is not worth more.
 const CAPS_OF_STRANGERS: &[Cap] = &[(1, LONGEST_PERIOD)];
 
+/// What tells of a way in must not be hidden behind others: as many as a user can have addresses.
+const CAPS_OF_NEWS: &[Cap] = &[(20, LONGEST_PERIOD)];
+
 /// The longest period of a cap.
 const LONGEST_PERIOD: TimeDelta = TimeDelta::days(1);
 
@@ -200,7 +203,11 @@ impl Mail {
 }
 
 fn caps(template: &str) -> &'static [Cap] {
-    if template == Letter::ADDRESS_TAKEN { CAPS_OF_STRANGERS } else { CAPS }
+    match template {
+        Letter::ADDRESS_TAKEN => CAPS_OF_STRANGERS,
+        Letter::WALLET_ENABLED => CAPS_OF_NEWS,
+        _ => CAPS,
+    }
 }
 
 /// Where sealed variables belong, see [`MasterKey::seal`].

@@ -67,7 +67,7 @@ pub async fn list_counted(
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DateTime<Utc>>> {
     sqlx::query_scalar!(
-        "select counted_at from mail_counts where digest = $1 and counted_at > $2 order by counted_at desc limit 10",
+        "select counted_at from mail_counts where digest = $1 and counted_at > $2 order by counted_at desc limit 20",
         digest,
         since,
     )

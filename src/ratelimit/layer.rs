@@ -30,10 +30,19 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/blickfeld.secure.services.Account/Reset", Action::Confirmation),
     (Method::PUT, "/users/{userId}/token/{token}", Action::Redemption),
     (Method::PUT, "/users/{userId}/email/{token}", Action::Redemption),
+    (Method::POST, "/auth/siwe", Action::LogIn),
+    (Method::POST, "/users/{publicAddress}/nonce", Action::Nonce),
+    (Method::GET, "/users/{publicAddress}/nonce", Action::Nonce),
+    (Method::POST, "/auth/users/{publicAddress}/nonce", Action::Nonce),
+    (Method::GET, "/auth/users/{publicAddress}/nonce", Action::Nonce),
+    (Method::POST, "/users/me/addresses/{address}/nonce", Action::Nonce),
+    (Method::POST, "/users/me/addresses", Action::Confirmation),
 ];
 
 /// What a request to this route counts as, if it counts.
 pub fn action_of(method: &Method, route: &str) -> Option<Action> {
+    // One is answered by the handler of the other.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
     ROUTES.iter().find(|(known, path, _)| known == method && *path == route).map(|(_, _, action)| *action)
 }
 

@@ -32,6 +32,8 @@ pub enum Action {
     Confirmation,
     /// Redeeming a token of a mail, for whoever is named.
     Redemption,
+    /// Asking what a wallet is to sign.
+    Nonce,
 }
 
 impl Action {
@@ -43,6 +45,7 @@ impl Action {
             Self::TokenGrant => "token_grant",
             Self::Confirmation => "confirmation",
             Self::Redemption => "redemption",
+            Self::Nonce => "nonce",
         }
     }
 }
@@ -61,6 +64,7 @@ struct Limits {
     token_grants: Limiter,
     confirmations: Limiter,
     redemptions: Limiter,
+    nonces: Limiter,
     metrics: Metrics,
 }
 
@@ -87,6 +91,7 @@ impl Quotas {
             token_grants: a_minute(config.token_grants)?,
             confirmations: a_minute(config.confirmations)?,
             redemptions: a_minute(config.redemptions)?,
+            nonces: a_minute(config.nonces)?,
             metrics,
         }))))
     }
@@ -104,6 +109,7 @@ impl Quotas {
             Action::TokenGrant => &limits.token_grants,
             Action::Confirmation => &limits.confirmations,
             Action::Redemption => &limits.redemptions,
+            Action::Nonce => &limits.nonces,
         };
         limiter.check_key(&client).map_err(|until| {
             limits.metrics.limited(action.label());
@@ -114,8 +120,8 @@ impl Quotas {
     /// Forgets addresses that have their whole allowance again.
     pub fn sweep(&self) {
         let limiters = |limits: &Limits| {
-            let Limits { log_ins, sign_ups, mails, token_grants, confirmations, redemptions, .. } = limits;
-            for limiter in [log_ins, sign_ups, mails, token_grants, confirmations, redemptions] {
+            let Limits { log_ins, sign_ups, mails, token_grants, confirmations, redemptions, nonces, .. } = limits;
+            for limiter in [log_ins, sign_ups, mails, token_grants, confirmations, redemptions, nonces] {
                 limiter.retain_recent();
             }
         };

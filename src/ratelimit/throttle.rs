@@ -125,10 +125,16 @@ impl Throttle {
 
     /// Counts a failed log-in of this client, for whatever reason it failed.
     pub fn note_failure(&self, account: Account, client: Network) {
+        self.note_failure_of_client(account, client);
         let Some(limits) = &self.0 else { return };
-        let now = limits.clock.elapsed();
-        limits.log_ins.charge(lock(&limits.by_client).entry(&(account, client)), now);
-        lock(&limits.by_account).entry(&account).note(now);
+        lock(&limits.by_account).entry(&account).note(limits.clock.elapsed());
+    }
+
+    /// Counts a failure against this client alone: where nobody can guess, strangers need not wait for each other, and what costs
+    /// no hash must not fill the places of accounts that are guessed at.
+    pub fn note_failure_of_client(&self, account: Account, client: Network) {
+        let Some(limits) = &self.0 else { return };
+        limits.log_ins.charge(lock(&limits.by_client).entry(&(account, client)), limits.clock.elapsed());
     }
 
     /// Before the password of somebody with a live token costs a hash. Log-ins have nothing to do with this budget: who
@@ -386,6 +392,18 @@ mod tests {
             0,
             "those without a turn are not held up for ever"
         );
+    }
+
+    #[test]
+    fn what_counts_against_a_client_alone_slows_nobody_else_down() {
+        let (throttle, _) = throttle();
+        let wallet = Account::of("wallet");
+        for number in 0..1000 {
+            throttle.note_failure_of_client(wallet, client(number % 30));
+        }
+        assert!(throttle.ask(wallet, client(1)).is_err());
+        assert_eq!(throttle.ask(wallet, client(2000)).ok(), Some(Standing::Quiet));
+        assert_eq!(throttle.0.map(|limits| lock(&limits.by_account).len()), Some(0));
     }
 
     #[tokio::test]

@@ -22,6 +22,8 @@ pub enum Audience {
     Refresh,
     /// The Qb2 door.
     Qb2,
+    /// The staking routes.
+    Stake,
     /// An audience of another door of this service.
     #[serde(other)]
     Other,
@@ -69,6 +71,9 @@ pub struct Claims {
     /// The generation of that key which a refresh token belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
+    /// The Ethereum address that has signed in, with the checksum of EIP-55.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Of a Qb2 token: what it may do. Only `public` counts; the rest tells clients what was true when it was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,

@@ -48,6 +48,10 @@ pub struct TokenView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "0d29971f687991a2gR3uYxA007P1kQ4z")]
     application_key: Option<String>,
+    /// With which Ethereum address it was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")]
+    address: Option<String>,
     /// Whether it is the one that asks.
     #[schema(example = true)]
     current: bool,
@@ -65,6 +69,7 @@ impl TokenView {
             user_agent: token.origin.agent,
             service: token.session.map(|_| GRPC),
             application_key: token.application_key,
+            address: token.address,
             current: token.id == current,
         }
     }

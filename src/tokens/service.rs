@@ -64,6 +64,8 @@ pub struct AccountToken {
     pub session: Option<Uuid>,
     /// The application key with which a Qb2 token was fetched, if it was one.
     pub application_key: Option<String>,
+    /// The Ethereum address with which an account token was fetched, if it was one.
+    pub address: Option<String>,
 }
 
 /// What a Qb2 token is to be good for.
@@ -93,13 +95,15 @@ impl Tokens {
         Self { pool, keys, sessions, clock, random, config: Arc::new(config), used: LastUse::default() }
     }
 
-    /// A new account token (12 hours): `POST /auth`.
+    /// A new account token (12 hours): `POST /auth`. One that was got with the key of an Ethereum `address` is good for the staking
+    /// routes as well.
     pub async fn issue_account(
         &self,
         connection: &mut PgConnection,
         user: UserId,
         version: i64,
         is_admin: bool,
+        address: Option<String>,
         origin: &Origin,
     ) -> Result<PlainSecret> {
         let now = self.clock.now();
@@ -114,6 +118,7 @@ impl Tokens {
             origin,
             session: None,
             application_key: None,
+            address: address.as_deref(),
         };
         if !store::insert(connection, &token).await? {
             // Deleted since the password was checked.
@@ -123,7 +128,17 @@ impl Tokens {
         if is_admin {
             aud.push(Audience::Manager);
         }
-        self.sign(self.claims(id, user, aud, self.config.account_lifetime_seconds))
+        if address.is_some() {
+            aud.push(Audience::Stake);
+        }
+        self.sign(Claims { address, ..self.claims(id, user, aud, self.config.account_lifetime_seconds) })
+    }
+
+    /// A new token for the staking routes (12 hours, as an account token), and for nothing here, for the key of an Ethereum address.
+    pub fn issue_stake(&self, user: UserId, address: &str) -> Result<PlainSecret> {
+        let lifetime = self.config.account_lifetime_seconds;
+        let claims = self.claims(self.random.uuid_v4(), user, vec![Audience::Stake], lifetime);
+        self.sign(Claims { address: Some(address.to_owned()), ..claims })
     }
 
     /// A new Qb2 token, good in the present session and no longer than its day: `Authentication.Login`.
@@ -143,6 +158,7 @@ impl Tokens {
             origin,
             session: Some(session.id),
             application_key: grant.application_key,
+            address: None,
         };
         let inserted = store::insert(&mut *self.pool.acquire().await?, &token).await;
         if !db::on_constraint(inserted, &[("account_tokens_application_key_fkey", Code::NotFound)])? {
@@ -271,6 +287,11 @@ impl Tokens {
         Ok(())
     }
 
+    /// Ends the account tokens of a user that were got with this Ethereum address.
+    pub async fn revoke_of_address(&self, connection: &mut PgConnection, user: UserId, address: &str) -> Result<()> {
+        Ok(store::delete_of_address(connection, user, address).await?)
+    }
+
     /// Ends one refresh token, and no other of its key.
     ///
     /// # Errors
@@ -310,6 +331,7 @@ impl Tokens {
             jti,
             client_id: None,
             generation: None,
+            address: None,
             level: None,
             read_only: None,
             session: None,

@@ -18,14 +18,15 @@ pub struct NewAccountToken<'a> {
     pub origin: &'a Origin,
     pub session: Option<Uuid>,
     pub application_key: Option<&'a str>,
+    pub address: Option<&'a str>,
 }
 
 /// `false` when there is no such user any more, whose row is locked first: a new token changes it.
 pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "insert into account_tokens (id, user_id, token_version, created_at, expires_at, ip, user_agent, audience, session,
-                                     application_key)
-         select $1, id, $3, $4, $5, $6, $7, case when $8::uuid is null then 'accounts' else 'qb2' end, $8, $9
+                                     application_key, address)
+         select $1, id, $3, $4, $5, $6, $7, case when $8::uuid is null then 'accounts' else 'qb2' end, $8, $9, $10
          from users where id = $2 for no key update",
         token.id,
         token.user_id.0,
@@ -36,6 +37,7 @@ pub async fn insert(connection: &mut PgConnection, token: &NewAccountToken<'_>) 
         token.origin.agent,
         token.session,
         token.application_key,
+        token.address,
     )
     .execute(connection)
     .await?;
@@ -53,6 +55,7 @@ struct TokenRow {
     user_agent: Option<String>,
     session: Option<Uuid>,
     application_key: Option<String>,
+    address: Option<String>,
 }
 
 impl From<TokenRow> for AccountToken {
@@ -67,6 +70,7 @@ impl From<TokenRow> for AccountToken {
             origin: Origin { address: row.ip.map(|network| network.ip()), agent: row.user_agent },
             session: row.session,
             application_key: row.application_key,
+            address: row.address,
         }
     }
 }
@@ -75,7 +79,8 @@ impl From<TokenRow> for AccountToken {
 pub async fn find(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<AccountToken>> {
     let row = sqlx::query_as!(
         TokenRow,
-        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent, session, application_key
+        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent, session, application_key,
+                address
          from account_tokens where id = $1",
         id,
     )
@@ -94,7 +99,8 @@ pub async fn list(
 ) -> sqlx::Result<Vec<AccountToken>> {
     let rows = sqlx::query_as!(
         TokenRow,
-        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent, session, application_key
+        "select id, user_id, token_version, created_at, expires_at, last_used_at, ip, user_agent, session, application_key,
+                address
          from account_tokens
          where user_id = $1 and token_version = $2 and expires_at > $3
          order by created_at desc, id limit $4",
@@ -212,4 +218,11 @@ pub async fn delete_revoked(connection: &mut PgConnection, now: DateTime<Utc>, a
     .execute(connection)
     .await
     .map(|done| done.rows_affected())
+}
+
+pub async fn delete_of_address(connection: &mut PgConnection, user: UserId, address: &str) -> sqlx::Result<()> {
+    sqlx::query!("delete from account_tokens where user_id = $1 and address = $2", user.0, address)
+        .execute(connection)
+        .await
+        .map(drop)
 }

@@ -158,7 +158,8 @@ impl User {
     }
 
     /// Refuses tokens to a user whom an administrator blocked, or who waits for activation: whatever else opens the door (a client
-    /// key, an application key), it does not open more than the own password would. A block by failures bars the password alone.
+    /// key, an application key, a wallet), it does not open more than the own password would. A block by failures bars the password
+    /// alone.
     ///
     /// # Errors
     /// `UserBlocked`, `ActivationRequired`.
@@ -222,10 +223,14 @@ impl User {
         }
     }
 
+    /// Where to mail to, whoever's it is.
+    pub fn mailbox(&self) -> Option<String> {
+        Some(email::mailbox(self.email.as_deref()?, self.email_canonical.as_deref()?))
+    }
+
     /// Where to mail to, as far as it is known to be the user's.
     pub fn proved_mailbox(&self) -> Option<String> {
-        let (given, canonical) = (self.email.as_deref()?, self.email_canonical.as_deref()?);
-        self.email_verified_at.is_some().then(|| email::mailbox(given, canonical))
+        self.mailbox().filter(|_| self.email_verified_at.is_some())
     }
 
     /// Whether there is no e-mail left to prove.

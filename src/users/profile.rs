@@ -123,6 +123,8 @@ impl Notifications {
             Letter::EmailChanged { .. } => self.email_changed,
             Letter::NewClientKey { .. } | Letter::NewApplicationKey { .. } => self.new_client_key,
             Letter::NewLogIn { .. } => self.new_log_in,
+            // Like a password, an address opens the whole account.
+            Letter::WalletLinked { .. } | Letter::WalletEnabled { .. } => true,
             Letter::Verification { .. }
             | Letter::AddressTaken { .. }
             | Letter::PasswordReset { .. }

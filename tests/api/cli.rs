@@ -1,5 +1,6 @@
 //! The command line as an operator types it: what is printed where, and what the exit code says.
 
+mod addresses;
 mod admin;
 mod certs;
 mod configuration;

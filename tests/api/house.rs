@@ -174,6 +174,13 @@ fn argon2_is_named_in_one_file() {
 }
 
 #[test]
+fn cryptography_of_others_is_named_in_one_place_each() {
+    let (law, snippet) = (laws::foreign_cryptography_in_one_place, "use alloy_primitives::Address;");
+    holds(law);
+    assert_eq!((judge(law, "mail/transport.rs", snippet), judge(law, "ethereum/address.rs", snippet)), (1, 0));
+}
+
+#[test]
 fn prometheus_is_named_in_one_place() {
     holds(laws::prometheus_in_one_place);
     for snippet in ["use prometheus::IntCounter;", "use prometheus::{Counter};", "prometheus::Registry::new()"] {

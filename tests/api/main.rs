@@ -11,6 +11,7 @@ mod cli;
 mod client_keys;
 mod device_session;
 mod embedded;
+mod ethereum;
 mod events;
 mod export;
 mod house;

@@ -1,5 +1,6 @@
 //! `bloq-accounts admin …`: what an operator does, through the same services as every other door.
 
+mod address;
 mod backup;
 mod certs;
 mod events;
@@ -28,6 +29,9 @@ pub enum Admin {
     /// Look after users: make, find, block, reset and delete them, and give them rights
     #[command(subcommand)]
     User(user::Command),
+    /// Look after Ethereum addresses: which sign in as whom
+    #[command(subcommand)]
+    Address(address::Command),
     /// Look after tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -60,6 +64,7 @@ pub async fn run(config: &Config, command: Admin) -> anyhow::Result<ExitCode> {
     }
     match command {
         Admin::User(command) => with_app(config, async |app| user::run(&app.users, command).await).await,
+        Admin::Address(command) => with_app(config, async |app| address::run(&app, command).await).await,
         Admin::Token(command) => with_app(config, async |app| token::run(&app.tokens, command).await).await,
         Admin::Mail(command) => with_app(config, async |app| mail::run(&app.mail, command).await).await,
         Admin::Events(command) => events::run(config, command).await,

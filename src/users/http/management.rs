@@ -383,7 +383,7 @@ pub(super) async fn reset_user(
 }
 
 /// The user whom the path names. The administrator's event says who that was, also where the path does not.
-async fn named(users: &Users, path: &PathFields, draft: &Draft) -> Result<User> {
+pub async fn named(users: &Users, path: &PathFields, draft: &Draft) -> Result<User> {
     let user = users.find_named(&path.user()).await?.ok_or(Code::NotFound)?;
     draft.add("user", user.id.to_string());
     Ok(user)

@@ -14,7 +14,7 @@ use super::{BillingAddress, EntityType, Notifications, User};
 use crate::app::App;
 use crate::clock::Timestamp;
 
-pub use management::{InvitedView, UserView};
+pub use management::{InvitedView, UserView, named};
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {

@@ -232,7 +232,7 @@ impl Users {
     }
 
     /// Takes the account out of every hand that has it: an activation password, good for 7 days, takes the place of whatever
-    /// opened it, account tokens and older mails are void, a block is lifted. Rights, client keys and the e-mail stay.
+    /// opened it, account tokens and older mails are void, a block is lifted. Rights, client keys, enabled addresses and the e-mail stay.
     ///
     /// # Errors
     /// `NotFound`; `LastAdmin`, but not for the operator; and those of [`By`].
@@ -277,6 +277,14 @@ impl Users {
     /// `NotFound`; and those of [`By`].
     pub async fn lock_for(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<User> {
         self.lock(tx, id, by, if by.is(id) { Needs::Oneself } else { Needs::Rights }).await
+    }
+
+    /// The same for what only an administrator does, also to the own account.
+    ///
+    /// # Errors
+    /// `NotFound`; and those of [`By`].
+    pub async fn lock_as_admin(&self, tx: &mut PgConnection, id: UserId, by: By) -> Result<User> {
+        self.lock(tx, id, by, Needs::Rights).await
     }
 
     async fn lock(&self, tx: &mut PgConnection, id: UserId, by: By, needs: Needs) -> Result<User> {

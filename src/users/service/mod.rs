@@ -117,6 +117,12 @@ impl Users {
         }
     }
 
+    /// The user as it is now, whom nobody changes until the transaction ends; not one who died. For who lets somebody in.
+    pub async fn find_for_update(&self, tx: &mut PgConnection, id: UserId) -> Result<Option<User>> {
+        let now = self.clock.now();
+        Ok(store::find_for_update(tx, id).await?.filter(|user| !user.is_dead(now)))
+    }
+
     /// Deletes sign-ups that nobody proved in time. Returns how many, `at_most` a call.
     pub async fn sweep(&self, at_most: i64) -> Result<u64> {
         let before = self.clock.now() - User::UNPROVED_LIFETIME;

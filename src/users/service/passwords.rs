@@ -151,14 +151,10 @@ impl Users {
         Ok(tx.commit_aside().await?)
     }
 
-    /// After a right password: note where it was typed and tell the owner if that is news, forget the wrong ones, and
-    /// bring an old hash up to date.
+    /// After a right password: note where it was typed, forget the wrong ones, and bring an old hash up to date.
     async fn welcome(&self, user: &User, password: &Password, origin: &Origin) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        let seen = self.log_ins.note(&mut tx, user.id, origin).await?;
-        let (at, from, agent) = (minute(self.clock.now()), origin.from(), origin.agent.clone());
-        let letter = Letter::NewLogIn { at, from, agent };
-        let is_told = seen == Seen::New && self.notify(&mut tx, user, &letter).await?;
+        let is_told = self.note_log_in(&mut tx, user, origin).await?;
         tx.commit_aside().await?;
         if is_told {
             self.mail.wake();
@@ -172,6 +168,14 @@ impl Users {
             store::update_hash(&mut connection, user.id, &user.password_hash, &new).await?;
         }
         Ok(())
+    }
+
+    /// Notes from where somebody logged in, by whatever proof, and tells the user if that is news; whether a mail was queued.
+    pub async fn note_log_in(&self, tx: &mut PgConnection, user: &User, origin: &Origin) -> Result<bool> {
+        let seen = self.log_ins.note(tx, user.id, origin).await?;
+        let (at, from, agent) = (minute(self.clock.now()), origin.from(), origin.agent.clone());
+        let letter = Letter::NewLogIn { at, from, agent };
+        Ok(seen == Seen::New && self.notify(tx, user, &letter).await?)
     }
 
     /// Exchanges an activation password for a real one. To guess one is to guess a password.

@@ -70,6 +70,8 @@ impl TestApp {
         let mut config = Config::load_from(&overrides, nothing).expect("the defaults are a configuration");
         config.server.public_url = "https://accounts.example".into();
         config.tokens.issuer = "https://accounts.example".into();
+        config.wallet.siwe_domain = "accounts.example".into();
+        config.wallet.siwe_http = false;
         config.server.master_key = "0f".repeat(32).into();
         config.server.listen = ([127, 0, 0, 1], 0).into();
         config.server.tls_listen = config.server.listen;

@@ -96,6 +96,11 @@ pub fn argon2_in_one_file(source: &Source) -> Vec<String> {
     none_of(source, &["argon2::", "Argon2"], source.path == "users/password/mod.rs")
 }
 
+/// Who signs with an Ethereum address is judged in one place.
+pub fn foreign_cryptography_in_one_place(source: &Source) -> Vec<String> {
+    none_of(source, &["alloy_primitives"], source.path.starts_with("ethereum/"))
+}
+
 /// Counters are verbs to everybody but those who write the page.
 pub fn prometheus_in_one_place(source: &Source) -> Vec<String> {
     none_of(source, &["prometheus::", "prometheus::{"], source.path.starts_with("metrics/"))

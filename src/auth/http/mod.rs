@@ -1,4 +1,6 @@
-//! `POST`, `DELETE /auth` and `POST /auth/token`
+//! `POST`, `DELETE /auth`, `POST /auth/token`, and `POST /auth/siwe`
+
+mod wallet;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -6,20 +8,25 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::wallet::{StakeResponse, WalletRequest};
 use super::{Auth, ClientTokens};
 use crate::app::App;
 use crate::error::{Code, Result};
+use crate::ethereum::Ethereum;
 use crate::events::Draft;
 use crate::http::compression::SecretJson;
 use crate::http::error::ErrorBody;
-use crate::http::extract::{BasicCredentials, Caller, JsonBody};
+use crate::http::extract::{BasicCredentials, Caller, Credentials, JsonBody};
 use crate::http::openapi::{Anywhere, BadJson, NeedsAccount, TooManyRequests};
 use crate::origin::Origin;
 use crate::secret::PlainSecret;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(log_in, log_out)).routes(routes!(grant))
+    OpenApiRouter::new()
+        .routes(routes!(log_in, log_out))
+        .routes(routes!(grant))
+        .routes(routes!(wallet::sign_in_with_message))
 }
 
 /// An account token.
@@ -31,31 +38,69 @@ struct LogInResponse {
     access_token: String,
 }
 
+impl From<PlainSecret> for LogInResponse {
+    fn from(token: PlainSecret) -> Self {
+        Self { access_token: token.expose().to_owned() }
+    }
+}
+
+/// A token of either kind.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum AuthResponse {
+    Account(LogInResponse),
+    Stake(StakeResponse),
+}
+
 /// Log in
 ///
-/// HTTP Basic with the e-mail, the user id or the login name, and the password. A wrong name, a wrong password and an
-/// unverified e-mail are one answer.
+/// HTTP Basic with the e-mail, the user id or the login name, and the password, answers an account token. A wrong name, a wrong
+/// password and an unverified e-mail are one answer.
+///
+/// A JSON body without HTTP Basic is the sign-in of a wallet, and answers a token for the staking routes. The address has signed
+/// (EIP-191), at most 10 minutes ago, this message with the nonce of `POST /users/{publicAddress}/nonce` and the `signedAt` of the
+/// body, lines ended by LF and the last one by nothing:
+///
+/// ```text
+/// api.bloq.com wants you to sign in with your Ethereum account:
+/// <address>
+///
+/// Signing In With Ethereum on Bloq
+///
+/// URI: https://api.bloq.com
+/// Version: 1
+/// Chain ID: 1
+/// Nonce: <nonce>
+/// Issued At: <signedAt>
+/// ```
 #[utoipa::path(
     post,
     path = "/auth",
     tag = "Authentication",
+    request_body(content = Option<WalletRequest>),
     responses(
         Anywhere, TooManyRequests,
-        (status = 200, description = "A token for every Accounts operation", body = LogInResponse),
-        (status = 401, description = "`InvalidCredentials`", body = ErrorBody,
-         headers(("WWW-Authenticate" = String, description = "RFC 7617"))),
-        (status = 403, description = "`UserBlocked`, or `ActivationRequired` for an activation password", body = ErrorBody),
+        (status = 200, description = "A token for every Accounts operation, or for the staking routes", body = AuthResponse),
+        BadJson,
+        (status = 401, description = "`InvalidCredentials`; `UserNotFound` for an address that is not enabled", body = ErrorBody,
+         headers(("WWW-Authenticate" = String, description = "RFC 7617, RFC 6750"))),
+        (status = 403, description = "`UserBlocked`, `ActivationRequired`; `InvalidSignature`", body = ErrorBody),
     ),
-    security(("basic" = [])),
+    security(("basic" = []), ()),
 )]
 async fn log_in(
     State(auth): State<Auth>,
+    State(ethereum): State<Ethereum>,
     draft: Draft,
     origin: Origin,
-    BasicCredentials { login, password }: BasicCredentials,
-) -> Result<SecretJson<LogInResponse>> {
-    let token = auth.log_in(&login, &password, &origin, &draft).await?;
-    Ok(SecretJson(LogInResponse { access_token: token.expose().to_owned() }))
+    credentials: Credentials,
+) -> Result<SecretJson<AuthResponse>> {
+    Ok(SecretJson(match credentials {
+        Credentials::Basic(BasicCredentials { login, password }) => {
+            AuthResponse::Account(auth.log_in(&login, &password, &origin, &draft).await?.into())
+        }
+        Credentials::Json(body) => AuthResponse::Stake(wallet::sign_in(&ethereum, body, &origin, &draft).await?),
+    }))
 }
 
 /// Log out
