@@ -1,16 +1,40 @@
 """The real binary, in a folder of its own, and its other two doors: REST and the command line."""
 
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+import traceback
 import urllib.error
 import urllib.request
 from base64 import b64encode
 
 PASSWORD = "Analytical Engine 1843"
+
+
+def bound(check, *arguments):
+    """A check that needs nothing more to be done."""
+    return functools.wraps(check)(functools.partial(check, *arguments))
+
+
+def hold(server, checks):
+    """Does one check after another and says how each went; fails in the end if one did."""
+    failed = 0
+    for check in checks:
+        began, outcome = time.monotonic(), "ok"
+        try:
+            outcome = check() or outcome
+        except Exception:
+            traceback.print_exc()
+            failed, outcome = failed + 1, "FAILED"
+        took = time.monotonic() - began
+        print(f"interop: {took:5.1f} s  {check.__name__.replace('_', ' ')}: {outcome}", flush=True)
+    assert "ERROR" not in server.log(), "the server logged an error"
+    if failed:
+        raise SystemExit(f"interop: {failed} of them failed")
 
 
 class Server:
