@@ -29,6 +29,7 @@ use crate::ratelimit::{Quotas, Throttle};
 use crate::signing_keys::{self, SigningKeys};
 use crate::sweeper::Sweeper;
 use crate::tokens::Tokens;
+use crate::user_keys::UserKeys;
 use crate::users::Users;
 use crate::users::password::{self, Hasher};
 use crate::verification::Verification;
@@ -62,6 +63,7 @@ hand_out! {
     users: Users,
     application_keys: ApplicationKeys,
     client_keys: ClientKeys,
+    user_keys: UserKeys,
     tokens: Tokens,
     device_session: DeviceSession,
     verification: Verification,
@@ -88,6 +90,8 @@ pub struct Services {
     pub application_keys: ApplicationKeys,
     /// The client keys.
     pub client_keys: ClientKeys,
+    /// The public keys of users.
+    pub user_keys: UserKeys,
     /// The tokens.
     pub tokens: Tokens,
     /// The session of Qb2 tokens.
@@ -219,6 +223,14 @@ impl App {
         let client_keys =
             ClientKeys::new(pool.clone(), users.clone(), mail.clone(), master_key, clock.clone(), random.clone());
 
+        let user_keys = UserKeys::new(
+            pool.clone(),
+            users.clone(),
+            mail.clone(),
+            clock.clone(),
+            random.clone(),
+            &config.server.public_url,
+        );
         let ethereum = Ethereum::new(
             pool.clone(),
             users.clone(),
@@ -237,6 +249,7 @@ impl App {
             users: users.clone(),
             application_keys: application_keys.clone(),
             client_keys: client_keys.clone(),
+            user_keys: user_keys.clone(),
             ethereum: ethereum.clone(),
             verification: verification.clone(),
             log_ins: log_ins.clone(),
@@ -260,6 +273,7 @@ impl App {
             users,
             application_keys,
             client_keys,
+            user_keys,
             tokens,
             device_session,
             verification,
@@ -283,7 +297,7 @@ impl App {
             app.pulse.clone(),
             app.mail.clone(),
             Stationery::new(&config.server.public_url)?,
-            Transport::new(&config.mail, &config.data_dir)?,
+            Transport::new(&config.mail, &config.data_dir, app.host.random.clone())?,
             clock,
             app.metrics.clone(),
         );

@@ -156,7 +156,7 @@ codes! {
     // the request itself
     NotFound => "There is no such path, user or key.",
     MethodNotAllowed => "This path exists, but not with this method; the Allow header lists what it takes.",
-    PayloadTooLarge => "The request body is larger than 64 KiB.",
+    PayloadTooLarge => "The request body is larger than 64 KiB (128 KiB where it carries a public key).",
     UnsupportedMediaType => "The body must be JSON, with Content-Type: application/json (application/merge-patch+json for PATCH).",
     MalformedBody => "The body is not valid JSON.",
     ValidationFailed => "Some fields are missing, unknown or not allowed; details lists them.",
@@ -192,6 +192,18 @@ codes! {
     TooManyAddresses => "A user may have at most 20 addresses; remove one first.",
     LastAdmin => "This is the last active administrator.",
     InvalidState => "The account cannot go from its present state to that one; a reset can.",
+    // keys of users
+    InvalidKey => "This is not a public key that can be used.",
+    KeyTooLarge => "A public key may have at most 64 KiB without its armor.",
+    SecretKey => "This holds a secret key. It was not stored; still, think of it as known to others, and send the public key.",
+    NestedPacket => "There are packets in it that no public key has.",
+    KeyExpired => "The key has expired.",
+    KeyRevoked => "The key was revoked by its owner.",
+    WeakKey => "The key is too weak.",
+    TooManyUserKeys => "A user may have at most 20 keys; delete one first.",
+    KeyNotProved => "Nobody has proved to hold this key yet.",
+    KeyTaken => "Somebody else has proved to hold this key.",
+    ChallengeExpired => "The text to sign was over after 24 hours; send the key again to get another.",
     // bad days
     TooManyRequests => "Too many requests; try again later.",
     Overloaded => "The server is busy; try again later.",

@@ -7,7 +7,9 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 /// What libraries warn of, and nobody needs to know. A more specific directive of `log.level` outweighs it.
-const QUIET: [&str; 2] = [
+const QUIET: [&str; 3] = [
+    // Whatever it does not like about a key that a stranger sends: the stranger is told.
+    "pgp=off",
     // "relation already exists, skipping": the migrator asks, Postgres answers. "There is no transaction in progress": a caller was gone
     // when it was about to begin, as often as callers like.
     "sqlx::postgres::notice=error",

@@ -119,6 +119,7 @@ impl Config {
             ("rate_limit.confirmations", self.rate_limit.confirmations.into(), 1),
             ("rate_limit.redemptions", self.rate_limit.redemptions.into(), 1),
             ("rate_limit.nonces", self.rate_limit.nonces.into(), 1),
+            ("rate_limit.lookups", self.rate_limit.lookups.into(), 1),
             ("rate_limit.failed_log_ins", self.rate_limit.failed_log_ins.into(), 1),
             ("rate_limit.failed_confirmations", self.rate_limit.failed_confirmations.into(), 1),
         ] {

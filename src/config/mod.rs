@@ -270,6 +270,8 @@ pub struct RateLimit {
     pub redemptions: u32,
     /// Nonces for wallets a minute for one address.
     pub nonces: u32,
+    /// Published keys a minute to one address.
+    pub lookups: u32,
     /// Failed log-ins a minute to one account from one client address.
     pub failed_log_ins: u32,
     /// Wrong passwords a minute of one user who is logged in.

@@ -192,7 +192,7 @@ fn is_anybodys(event: &Event, draft: &Draft) -> bool {
     match draft.action() {
         Some(Action::LogIn | Action::TokenGrant | Action::Redemption) => (400..500).contains(&event.status),
         Some(Action::Nonce) => true,
-        Some(Action::SignUp | Action::Mail | Action::Confirmation) | None => false,
+        Some(Action::SignUp | Action::Mail | Action::Confirmation | Action::Lookup) | None => false,
     }
 }
 

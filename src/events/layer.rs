@@ -340,8 +340,9 @@ fn harmless_path(path: &str, pattern: Option<&str>) -> String {
             .zip(pattern.split('/'))
             .map(|(segment, name)| match name {
                 "{token}" => name.to_owned(),
-                // Who links or enables which, is told by the answer; a chain tells who that is for ever.
+                // Who links or enables which, is told by the answer; a chain tells who that is for ever, and so do key servers.
                 "{address}" => name.to_owned(),
+                "{id}" if pattern.starts_with("/users/me/keys/") => name.to_owned(),
                 // A login name is a word that a person chose, and this may be the event of somebody who stays.
                 "{userId}" if segment.parse::<UserId>().is_err() => name.to_owned(),
                 _ if name.starts_with('{') && !is_harmless(segment) => name.to_owned(),
@@ -395,6 +396,9 @@ mod tests {
             |segment: &str| harmless_path(&format!("/users/{segment}/nonce"), Some("/users/{publicAddress}/nonce"));
         assert_eq!(of_wallet(address), format!("/users/{address}/nonce"));
         assert_eq!(of_wallet(&address.replace('5', "x")), "/users/{publicAddress}/nonce");
+        let of_key = |path: &str| harmless_path(&format!("{path}/{}", &address[2..]), Some(&format!("{path}/{{id}}")));
+        assert_eq!(of_key("/users/me/keys/pgp"), "/users/me/keys/pgp/{id}");
+        assert_eq!(of_key("/users/me/client-keys"), format!("/users/me/client-keys/{}", &address[2..]));
         assert_eq!(harmless_path(&format!("/v2/users/a@b.c/tokens/{token}"), None), "/v2/users/{…}/tokens/{…}");
         assert_eq!(harmless_path("/wp-admin/setup.php", None), "/wp-admin/setup.php");
         let typed = format!("/users/{id}/activation/YWTfD2sW5uhZHaSN");

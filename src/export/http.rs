@@ -19,6 +19,8 @@ use crate::events::{Event, Filter, Order, Whose};
 use crate::http::extract::Caller;
 use crate::http::openapi::{Anywhere, NeedsAccount, TooManyRequests};
 use crate::tokens::http::TokenView;
+use crate::user_keys::UserKeys;
+use crate::user_keys::http::KeysResponse;
 use crate::users::http::ProfileView;
 use crate::users::{AccessLevel, BlockCause};
 use crate::verification::Purpose;
@@ -38,6 +40,8 @@ struct ExportView {
     account_tokens: Vec<TokenView>,
     application_keys: Vec<ApplicationKeyView>,
     client_keys: Vec<ClientKeyView>,
+    /// OpenPGP keys and Bitcoin addresses.
+    user_keys: KeysResponse,
     /// Ethereum addresses.
     addresses: Vec<AddressView>,
     /// Of the last ten minutes.
@@ -141,7 +145,7 @@ struct MailView {
 
 impl ExportView {
     /// As the bearer of the token `current` sees it.
-    fn new(holdings: Holdings, current: Uuid) -> Self {
+    fn new(holdings: Holdings, current: Uuid, keys: &UserKeys) -> Self {
         let user = &holdings.user;
         let account = AccountView {
             login_name: user.login_name.clone(),
@@ -196,6 +200,7 @@ impl ExportView {
             account_tokens: account_tokens.collect(),
             application_keys: application_keys.collect(),
             client_keys: holdings.client_keys.into_iter().map(ClientKeyView::from).collect(),
+            user_keys: KeysResponse::new(keys, &holdings.user_keys),
             addresses: holdings.wallets.into_iter().map(AddressView::from).collect(),
             idempotency_keys: creations.collect(),
             one_time_tokens: one_time_tokens.collect(),
@@ -225,7 +230,7 @@ impl ExportView {
 async fn export(State(export): State<Export>, Caller(caller): Caller, reader: Reader) -> Result<Response> {
     let user = caller.user.id;
     let place = export.feed.place(user)?;
-    let view = ExportView::new(export.gather(user).await?, caller.token_id);
+    let view = ExportView::new(export.gather(user).await?, caller.token_id, &export.user_keys);
     let whole = serde_json::to_string(&view).map_err(anyhow::Error::from)?;
     // The list of events is the last member, and empty: they follow where it was opened.
     let Some(head) = whole.strip_suffix("]}") else {

@@ -8,6 +8,7 @@ use crate::events::Feed;
 use crate::log_ins::{KnownPlace, LogIns};
 use crate::mail::{Mail, SentMail};
 use crate::tokens::{AccountToken, Tokens};
+use crate::user_keys::{UserKey, UserKeys};
 use crate::users::{User, UserId, Users};
 use crate::verification::{Kept, Verification};
 
@@ -20,6 +21,8 @@ pub struct Export {
     pub application_keys: ApplicationKeys,
     /// The client keys.
     pub client_keys: ClientKeys,
+    /// Public keys.
+    pub user_keys: UserKeys,
     /// Wallets.
     pub ethereum: Ethereum,
     /// One-time tokens.
@@ -46,6 +49,8 @@ pub struct Holdings {
     pub client_keys: Vec<ClientKey>,
     /// Creations of client keys that can be repeated, oldest first.
     pub creations: Vec<KeptCreation>,
+    /// Public keys, oldest first.
+    pub user_keys: Vec<UserKey>,
     /// Ethereum addresses, oldest first.
     pub wallets: Vec<Wallet>,
     /// One-time tokens, oldest first.
@@ -65,6 +70,7 @@ impl Export {
             application_keys: self.application_keys.list(user.id).await?,
             client_keys: self.client_keys.list(user.id).await?,
             creations: self.client_keys.list_repeatable(user.id).await?,
+            user_keys: self.user_keys.list(user.id).await?,
             wallets: self.ethereum.list(user.id).await?,
             one_time_tokens: self.verification.list(user.id).await?,
             log_ins: self.log_ins.list(user.id).await?,

@@ -24,7 +24,15 @@ pub fn status(code: Code) -> tonic::Code {
         | Code::ValidationFailed
         | Code::UnsupportedGrantType
         | Code::InvalidToken
-        | Code::WeakPassword => tonic::Code::InvalidArgument,
+        | Code::WeakPassword
+        | Code::InvalidKey
+        | Code::KeyTooLarge
+        | Code::SecretKey
+        | Code::NestedPacket
+        | Code::KeyExpired
+        | Code::KeyRevoked
+        | Code::WeakKey
+        | Code::ChallengeExpired => tonic::Code::InvalidArgument,
         Code::Unauthorized
         | Code::InvalidCredentials
         | Code::InvalidClientCredentials
@@ -37,15 +45,21 @@ pub fn status(code: Code) -> tonic::Code {
         | Code::ActivationRequired
         | Code::InvalidPassword
         | Code::InvalidSignature => tonic::Code::PermissionDenied,
-        Code::EmailTaken | Code::NameTaken | Code::AddressTaken | Code::IdempotencyKeyReused | Code::HttpKeyExists => {
-            tonic::Code::AlreadyExists
+        Code::EmailTaken
+        | Code::NameTaken
+        | Code::AddressTaken
+        | Code::KeyTaken
+        | Code::IdempotencyKeyReused
+        | Code::HttpKeyExists => tonic::Code::AlreadyExists,
+        Code::LastAdmin | Code::InvalidState | Code::SeveralSignUps | Code::KeyNotProved => {
+            tonic::Code::FailedPrecondition
         }
-        Code::LastAdmin | Code::InvalidState | Code::SeveralSignUps => tonic::Code::FailedPrecondition,
         Code::PayloadTooLarge
         | Code::TooManyRequests
         | Code::TooManyClientKeys
         | Code::TooManyApplicationKeys
         | Code::TooManyAddresses
+        | Code::TooManyUserKeys
         | Code::TooManyAccounts => tonic::Code::ResourceExhausted,
         Code::Overloaded | Code::DatabaseUnavailable | Code::OutcomeUnknown | Code::ShuttingDown => {
             tonic::Code::Unavailable

@@ -39,7 +39,15 @@ pub fn status(code: Code) -> StatusCode {
         | Code::UnsupportedGrantType
         | Code::InvalidToken
         | Code::InvalidPassword
-        | Code::WeakPassword => StatusCode::BAD_REQUEST,
+        | Code::WeakPassword
+        | Code::InvalidKey
+        | Code::KeyTooLarge
+        | Code::SecretKey
+        | Code::NestedPacket
+        | Code::KeyExpired
+        | Code::KeyRevoked
+        | Code::WeakKey
+        | Code::ChallengeExpired => StatusCode::BAD_REQUEST,
         Code::Unauthorized
         | Code::TokenInvalid
         | Code::TokenExpired
@@ -58,6 +66,9 @@ pub fn status(code: Code) -> StatusCode {
         | Code::NameTaken
         | Code::AddressTaken
         | Code::TooManyAddresses
+        | Code::TooManyUserKeys
+        | Code::KeyTaken
+        | Code::KeyNotProved
         | Code::LastAdmin
         | Code::TooManyAccounts
         | Code::SeveralSignUps

@@ -47,7 +47,9 @@ use crate::error::{Code, Error, Result};
 use crate::events::Draft;
 use crate::metrics::Connections;
 use crate::random::Random;
-use crate::{auth, client_keys, ethereum, events, export, ratelimit, signing_keys, tokens, users, verification};
+use crate::{
+    auth, client_keys, ethereum, events, export, ratelimit, signing_keys, tokens, user_keys, users, verification,
+};
 
 /// Every route of every room, and its description.
 fn routes() -> OpenApiRouter<App> {
@@ -59,6 +61,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(ethereum::http::router())
         .merge(tokens::http::router())
         .merge(client_keys::http::router())
+        .merge(user_keys::http::router())
         .merge(events::http::router())
         .merge(export::http::router())
         .merge(signing_keys::http::router())

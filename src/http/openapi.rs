@@ -23,6 +23,7 @@ use super::error::ErrorBody;
         (name = "Authentication", description = "Account tokens and client tokens"),
         (name = "Wallets", description = "Signing in with the key of an Ethereum address"),
         (name = "Client keys", description = "Credentials for programs"),
+        (name = "User keys", description = "Public keys: OpenPGP, Bitcoin addresses"),
         (name = "Events", description = "What happened"),
         (name = "Service", description = "The service itself"),
     ),
@@ -57,7 +58,7 @@ pub enum Anywhere {
     /// `ValidationFailed`: a trusted proxy sent no address in `X-Forwarded-For`
     #[response(status = 400)]
     Doubtful(ErrorBody),
-    /// `PayloadTooLarge`: the body is larger than 64 KiB
+    /// `PayloadTooLarge`: the body is larger than 64 KiB (128 KiB where it carries a public key)
     #[response(status = 413)]
     PayloadTooLarge(ErrorBody),
     /// `InternalError`
@@ -75,7 +76,7 @@ pub enum Static {
     /// `ValidationFailed`: a trusted proxy sent no address in `X-Forwarded-For`
     #[response(status = 400)]
     Doubtful(ErrorBody),
-    /// `PayloadTooLarge`: the body is larger than 64 KiB
+    /// `PayloadTooLarge`: the body is larger than 64 KiB (128 KiB where it carries a public key)
     #[response(status = 413)]
     PayloadTooLarge(ErrorBody),
 }

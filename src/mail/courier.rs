@@ -13,8 +13,10 @@ use super::{Mail, Stationery};
 use crate::clock::Clock;
 use crate::db::Pool;
 use crate::db::pulse::Pulse;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::metrics::{MailOutcome, Metrics};
+use crate::openpgp::Certificate;
+use crate::users::UserId;
 use crate::worker::Worker;
 
 /// While a mail is being sent nobody else may try. Longer than any attempt (`mail.timeout_seconds` is checked to be
@@ -131,7 +133,30 @@ impl Courier {
             .open(due.id, due.sealed_variables.as_deref().unwrap_or_default())
             .map_err(|error| Refusal::for_good(format!("{error:#}")))?;
         let written = self.stationery.write(&letter).map_err(|error| Refusal::for_good(format!("{error:#}")))?;
-        self.transport.send(due.id, &due.recipient, due.created_at, written).await
+        let keys = if letter.has_token() { self.keys_of(due).await? } else { Vec::new() };
+        self.transport.send(due.id, &due.recipient, due.created_at, written, keys).await
+    }
+
+    /// The keys to which a mail with a token is encrypted: those that its user has proved, as far as they are good now. Without one it
+    /// leaves as it is.
+    async fn keys_of(&self, due: &DueMail) -> Result<Vec<Certificate>, Refusal> {
+        let Some(user) = due.user_id else { return Ok(Vec::new()) };
+        let read = async { Ok(store::list_certificates(&mut *self.pool.acquire().await?, UserId(user)).await?) };
+        let kept: Vec<String> = self.pulse.during(read).await.flatten().map_err(|error: Error| {
+            // Rather late than in the clear.
+            Refusal::for_now(format!("cannot read the keys of its user: {}", error.reason()))
+        })?;
+        let now = self.clock.now();
+        let read = tokio::task::spawn_blocking(move || {
+            let is_good = |key: &Result<_>| !matches!(key, Err(Error::Refused(_) | Error::Invalid { .. }));
+            kept.iter().map(|armor| Certificate::reread(armor, now)).filter(is_good).collect::<Result<Vec<_>>>()
+        });
+        let keys = read.await.map_err(|panic| Refusal::for_now(panic.to_string()))?;
+        keys.map_err(|error| {
+            // Nor is one key enough where its user has proved two.
+            tracing::error!(mail = %due.id, reason = error.reason(), "a mail waits that was to be encrypted");
+            Refusal::for_now(error.reason())
+        })
     }
 }
 

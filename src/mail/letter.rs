@@ -121,6 +121,30 @@ pub enum Letter {
         /// What it is for.
         purpose: String,
     },
+    /// Tells of a public key whose ownership was proved.
+    UserKeyProved {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// The fingerprint, or the Bitcoin address.
+        key_id: String,
+        /// Which of the two.
+        is_openpgp: bool,
+        /// Whether mails can be encrypted to it.
+        encrypts: bool,
+    },
+    /// Tells of a proved key that was deleted.
+    UserKeyDeleted {
+        /// When.
+        at: String,
+        /// From which address.
+        from: Option<String>,
+        /// The fingerprint, or the Bitcoin address.
+        key_id: String,
+        /// Which of the two.
+        is_openpgp: bool,
+    },
     /// Tells of an Ethereum address that was linked.
     WalletLinked {
         /// When.
@@ -184,6 +208,12 @@ impl Letter {
     /// The template that invites somebody.
     pub const INVITATION: &str = "invitation";
 
+    /// The template that tells of a key to which mails are encrypted from now on.
+    pub const USER_KEY_PROVED: &str = "user_key_proved";
+
+    /// The template that tells of one to which they are not any more.
+    pub const USER_KEY_DELETED: &str = "user_key_deleted";
+
     /// The template that tells of a new way in.
     pub const WALLET_ENABLED: &str = "wallet_enabled";
 
@@ -193,6 +223,11 @@ impl Letter {
     /// The name of the template, as the outbox stores it.
     pub fn template(&self) -> &'static str {
         self.names().0
+    }
+
+    /// Whether it hands out a token: then it is encrypted to a user who has a key for that.
+    pub fn has_token(&self) -> bool {
+        Self::WITH_TOKENS.contains(&self.template())
     }
 
     fn subject(&self) -> &'static str {
@@ -211,6 +246,8 @@ impl Letter {
             Self::PasswordChanged { .. } => ("password_changed", "Your password was changed"),
             Self::NewClientKey { .. } => ("new_client_key", "A client key was made for your account"),
             Self::NewApplicationKey { .. } => ("new_application_key", "An application key was made for your account"),
+            Self::UserKeyProved { .. } => (Self::USER_KEY_PROVED, "A key was added to your account"),
+            Self::UserKeyDeleted { .. } => (Self::USER_KEY_DELETED, "A key was removed from your account"),
             Self::WalletLinked { .. } => ("wallet_linked", "An Ethereum address was linked to your account"),
             Self::WalletEnabled { .. } => (Self::WALLET_ENABLED, "An Ethereum address can sign in to your account"),
             Self::NewLogIn { .. } => ("new_log_in", "A new log-in to your account"),
@@ -254,6 +291,8 @@ impl Stationery {
             ("password_changed.txt", include_str!("templates/password_changed.txt")),
             ("new_client_key.txt", include_str!("templates/new_client_key.txt")),
             ("new_application_key.txt", include_str!("templates/new_application_key.txt")),
+            ("user_key_deleted.txt", include_str!("templates/user_key_deleted.txt")),
+            ("user_key_proved.txt", include_str!("templates/user_key_proved.txt")),
             ("wallet_linked.txt", include_str!("templates/wallet_linked.txt")),
             ("wallet_enabled.txt", include_str!("templates/wallet_enabled.txt")),
             ("new_log_in.txt", include_str!("templates/new_log_in.txt")),

@@ -33,7 +33,7 @@ const CAPS: &[Cap] = &[(3, TimeDelta::hours(1)), (10, TimeDelta::days(1))];
 /// What tells only of strangers is not worth more.
 const CAPS_OF_STRANGERS: &[Cap] = &[(1, LONGEST_PERIOD)];
 
-/// What tells of a way in must not be hidden behind others: as many as a user can have addresses.
+/// What tells of a way in, or of who can read mails, must not be hidden behind others: as many as a user can have addresses or keys.
 const CAPS_OF_NEWS: &[Cap] = &[(20, LONGEST_PERIOD)];
 
 /// The longest period of a cap.
@@ -133,6 +133,22 @@ impl Mail {
         Ok(store::update_ownerless(connection, user, &Letter::WITH_TOKENS.map(str::to_owned)).await?)
     }
 
+    /// Has the mails of a user that hand out a token encrypted to this key from now on, beside others of the user.
+    pub async fn encrypt_to(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        fingerprint: &str,
+        certificate: &str,
+    ) -> Result<()> {
+        Ok(store::insert_certificate(connection, user, fingerprint, certificate).await?)
+    }
+
+    /// Encrypts nothing to this key any more.
+    pub async fn forget_key(&self, connection: &mut PgConnection, user: UserId, fingerprint: &str) -> Result<()> {
+        Ok(store::delete_certificate(connection, user, fingerprint).await?)
+    }
+
     /// Tells the courier that a transaction with mails in it is committed. Without it they leave a little later.
     pub fn wake(&self) {
         self.queued.notify_one();
@@ -205,7 +221,7 @@ impl Mail {
 fn caps(template: &str) -> &'static [Cap] {
     match template {
         Letter::ADDRESS_TAKEN => CAPS_OF_STRANGERS,
-        Letter::WALLET_ENABLED => CAPS_OF_NEWS,
+        Letter::WALLET_ENABLED | Letter::USER_KEY_PROVED | Letter::USER_KEY_DELETED => CAPS_OF_NEWS,
         _ => CAPS,
     }
 }

@@ -1,4 +1,4 @@
-//! SQL for `outbox`.
+//! SQL for `outbox`, `mail_counts` and `mail_certificates`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -17,6 +17,7 @@ pub struct NewMail<'a> {
 
 pub struct DueMail {
     pub id: Uuid,
+    pub user_id: Option<Uuid>,
     pub recipient: String,
     pub sealed_variables: Option<Vec<u8>>,
     pub created_at: DateTime<Utc>,
@@ -122,7 +123,7 @@ pub async fn mark_taken(
         "update outbox set attempts = attempts + 1, next_attempt_at = $2, taken_until = $2
          where id = (select id from outbox where next_attempt_at <= $1 and id <> all ($3)
                      order by next_attempt_at limit 1 for update skip locked)
-         returning id, recipient, sealed_variables, created_at, attempts",
+         returning id, user_id, recipient, sealed_variables, created_at, attempts",
         now,
         lease_end,
         but,
@@ -291,4 +292,36 @@ pub async fn delete_done(connection: &mut PgConnection, before: DateTime<Utc>, a
     .execute(connection)
     .await
     .map(|done| done.rows_affected())
+}
+
+pub async fn insert_certificate(
+    connection: &mut PgConnection,
+    user: UserId,
+    fingerprint: &str,
+    certificate: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into mail_certificates (user_id, fingerprint, certificate) values ($1, $2, $3)
+         on conflict on constraint mail_certificates_pkey do update set certificate = excluded.certificate",
+        user.0,
+        fingerprint,
+        certificate,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The keys to which mails of a user are encrypted, in ASCII armor.
+pub async fn list_certificates(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!("select certificate from mail_certificates where user_id = $1 order by fingerprint", user.0)
+        .fetch_all(connection)
+        .await
+}
+
+pub async fn delete_certificate(connection: &mut PgConnection, user: UserId, fingerprint: &str) -> sqlx::Result<()> {
+    sqlx::query!("delete from mail_certificates where user_id = $1 and fingerprint = $2", user.0, fingerprint)
+        .execute(connection)
+        .await
+        .map(drop)
 }

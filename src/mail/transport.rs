@@ -14,11 +14,14 @@ use uuid::Uuid;
 use super::letter::Written;
 use super::smtp::Relay;
 use crate::config::{self, MailTransport};
+use crate::openpgp::{self, Certificate};
+use crate::random::Random;
 
 /// A way out of the house.
 pub struct Transport {
     from: Mailbox,
     out: Out,
+    random: Random,
 }
 
 enum Out {
@@ -76,7 +79,7 @@ fn relay(config: &config::Mail) -> anyhow::Result<Relay> {
 
 impl Transport {
     /// The transport that the section `[mail]` names.
-    pub fn new(config: &config::Mail, data_dir: &Path) -> anyhow::Result<Self> {
+    pub fn new(config: &config::Mail, data_dir: &Path, random: Random) -> anyhow::Result<Self> {
         let out = match config.transport {
             MailTransport::File => {
                 let folder = data_dir.join("mail");
@@ -85,30 +88,35 @@ impl Transport {
             }
             MailTransport::Smtp => Out::Smtp(relay(config)?),
         };
-        Ok(Self { from: sender(config)?, out })
+        Ok(Self { from: sender(config)?, out, random })
     }
 
-    /// Sends one mail. Its `Message-ID` is made from `id`, so that a repeated mail can be known as such.
+    /// Sends one mail, encrypted if one of `keys` is to encrypt to. Its `Message-ID` is made from `id`, so that a repeated mail can be
+    /// known as such.
     pub(super) async fn send(
         &self,
         id: Uuid,
         recipient: &str,
         date: DateTime<Utc>,
         written: Written,
+        keys: Vec<Certificate>,
     ) -> Result<(), Refusal> {
         let for_good = |error: &dyn std::error::Error| Refusal::for_good(error.to_string());
         let to: Mailbox = recipient.parse().map_err(|error: lettre::address::AddressError| for_good(&error))?;
+        let parts = MultiPart::alternative()
+            .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(unfolded(written.plain)))
+            .singlepart(SinglePart::html(written.html));
+        let (text, random) = (parts.formatted(), self.random.clone());
+        let encrypted = tokio::task::spawn_blocking(move || openpgp::encrypt(&text, &keys, &random)).await;
+        let encrypted = encrypted.map_err(|panic| Refusal::for_now(panic.to_string()))?;
+        let encrypted = encrypted.map_err(|error| Refusal::for_now(error.reason()))?;
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)
             .subject(written.subject)
             .date(date.into())
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
-            .multipart(
-                MultiPart::alternative()
-                    .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(unfolded(written.plain)))
-                    .singlepart(SinglePart::html(written.html)),
-            )
+            .multipart(encrypted.map_or(parts, |armor| envelope(&armor)))
             .map_err(|error| for_good(&error))?;
         match &self.out {
             Out::File(folder) => {
@@ -121,6 +129,17 @@ impl Transport {
             Out::Smtp(relay) => relay.send(&message).await,
         }
     }
+}
+
+/// What carries an encrypted message (RFC 3156 section 4).
+fn envelope(armor: &str) -> MultiPart {
+    let part = |kind: &str, body: &str| {
+        let kind = ContentType::parse(kind).expect("a media type");
+        SinglePart::builder().header(kind).body(unfolded(body.to_owned()))
+    };
+    MultiPart::encrypted("application/pgp-encrypted".to_owned())
+        .singlepart(part("application/pgp-encrypted", "Version: 1\n"))
+        .singlepart(part("application/octet-stream", armor))
 }
 
 /// The text as it is where mail allows that (RFC 5322 section 2.1.1): the library would fold lines of more than 76

@@ -28,12 +28,14 @@ pub enum Action {
     Mail,
     /// Client tokens.
     TokenGrant,
-    /// Whatever hashes a password for somebody with a live token.
+    /// Whatever computes at length for somebody with a live token: the hash of a password, a public key.
     Confirmation,
     /// Redeeming a token of a mail, for whoever is named.
     Redemption,
     /// Asking what a wallet is to sign.
     Nonce,
+    /// Asking for a published key.
+    Lookup,
 }
 
 impl Action {
@@ -46,6 +48,7 @@ impl Action {
             Self::Confirmation => "confirmation",
             Self::Redemption => "redemption",
             Self::Nonce => "nonce",
+            Self::Lookup => "lookup",
         }
     }
 }
@@ -65,6 +68,7 @@ struct Limits {
     confirmations: Limiter,
     redemptions: Limiter,
     nonces: Limiter,
+    lookups: Limiter,
     metrics: Metrics,
 }
 
@@ -92,6 +96,7 @@ impl Quotas {
             confirmations: a_minute(config.confirmations)?,
             redemptions: a_minute(config.redemptions)?,
             nonces: a_minute(config.nonces)?,
+            lookups: a_minute(config.lookups)?,
             metrics,
         }))))
     }
@@ -110,6 +115,7 @@ impl Quotas {
             Action::Confirmation => &limits.confirmations,
             Action::Redemption => &limits.redemptions,
             Action::Nonce => &limits.nonces,
+            Action::Lookup => &limits.lookups,
         };
         limiter.check_key(&client).map_err(|until| {
             limits.metrics.limited(action.label());
@@ -120,8 +126,9 @@ impl Quotas {
     /// Forgets addresses that have their whole allowance again.
     pub fn sweep(&self) {
         let limiters = |limits: &Limits| {
-            let Limits { log_ins, sign_ups, mails, token_grants, confirmations, redemptions, nonces, .. } = limits;
-            for limiter in [log_ins, sign_ups, mails, token_grants, confirmations, redemptions, nonces] {
+            let Limits { log_ins, sign_ups, mails, token_grants, confirmations, redemptions, nonces, lookups, .. } =
+                limits;
+            for limiter in [log_ins, sign_ups, mails, token_grants, confirmations, redemptions, nonces, lookups] {
                 limiter.retain_recent();
             }
         };

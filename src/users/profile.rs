@@ -123,8 +123,11 @@ impl Notifications {
             Letter::EmailChanged { .. } => self.email_changed,
             Letter::NewClientKey { .. } | Letter::NewApplicationKey { .. } => self.new_client_key,
             Letter::NewLogIn { .. } => self.new_log_in,
-            // Like a password, an address opens the whole account.
-            Letter::WalletLinked { .. } | Letter::WalletEnabled { .. } => true,
+            // Like a password, an address opens the whole account, and a key shuts out whoever cannot read what is encrypted to it.
+            Letter::WalletLinked { .. }
+            | Letter::WalletEnabled { .. }
+            | Letter::UserKeyProved { .. }
+            | Letter::UserKeyDeleted { .. } => true,
             Letter::Verification { .. }
             | Letter::AddressTaken { .. }
             | Letter::PasswordReset { .. }

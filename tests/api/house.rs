@@ -175,9 +175,16 @@ fn argon2_is_named_in_one_file() {
 
 #[test]
 fn cryptography_of_others_is_named_in_one_place_each() {
-    let (law, snippet) = (laws::foreign_cryptography_in_one_place, "use alloy_primitives::Address;");
+    let law = laws::foreign_cryptography_in_one_place;
     holds(law);
-    assert_eq!((judge(law, "mail/transport.rs", snippet), judge(law, "ethereum/address.rs", snippet)), (1, 0));
+    for (snippet, own) in [
+        ("use pgp::composed::SignedPublicKey;", "openpgp/certificate.rs"),
+        ("use bitcoin::{Address, Network};", "user_keys/bitcoin.rs"),
+        ("bip322::verify_simple_encoded(a, b, c)", "user_keys/bitcoin.rs"),
+        ("use alloy_primitives::Address;", "ethereum/address.rs"),
+    ] {
+        assert_eq!((judge(law, "mail/transport.rs", snippet), judge(law, own, snippet)), (1, 0), "{snippet}");
+    }
 }
 
 #[test]

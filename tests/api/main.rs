@@ -29,5 +29,6 @@ mod signing_keys;
 mod smoke;
 mod threats;
 mod tokens;
+mod user_keys;
 mod users;
 mod verification;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mail_parser::MessageParser;
+use mail_parser::{MessageParser, MimeHeaders};
 
 /// All mails sent so far, oldest first.
 pub struct Mailbox(Vec<Letter>);
@@ -14,6 +14,10 @@ pub struct Letter {
     pub subject: String,
     pub text: String,
     pub html: String,
+    /// The message of OpenPGP, if it is encrypted; then there is nothing else.
+    pub armor: Option<String>,
+    /// All of it, as it left.
+    pub raw: String,
 }
 
 impl Mailbox {
@@ -61,11 +65,37 @@ impl Letter {
     fn read(bytes: &[u8]) -> Self {
         let mail = MessageParser::default().parse(bytes).expect("a mail that a parser understands");
         let to = mail.to().and_then(|to| to.first()).and_then(|to| to.address()).expect("a recipient");
+        let armor = mail.content_type().filter(|kind| kind.subtype() == Some("encrypted")).map(|kind| {
+            // RFC 3156 section 4.
+            assert_eq!(kind.attribute("protocol"), Some("application/pgp-encrypted"));
+            let parts: Vec<_> = mail.attachments().map(|part| part.contents()).collect();
+            assert_eq!((parts.len(), parts[0].trim_ascii()), (2, &b"Version: 1"[..]));
+            String::from_utf8(parts[1].to_owned()).expect("ASCII armor")
+        });
+        let (text, html) = match &armor {
+            Some(_) => (String::new(), String::new()),
+            None => (
+                mail.body_text(0).expect("a text part").into_owned(),
+                mail.body_html(0).expect("an HTML part").into_owned(),
+            ),
+        };
         Self {
             to: to.to_owned(),
             subject: mail.subject().expect("a subject").to_owned(),
-            text: mail.body_text(0).expect("a text part").into_owned(),
-            html: mail.body_html(0).expect("an HTML part").into_owned(),
+            text,
+            html,
+            armor,
+            raw: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+
+    /// The letter inside of an encrypted one, as it was decrypted.
+    pub fn opened(&self, decrypted: &[u8]) -> Self {
+        let inner = MessageParser::default().parse(decrypted).expect("a mail that a parser understands");
+        Self {
+            text: inner.body_text(0).expect("a text part").into_owned(),
+            html: inner.body_html(0).expect("an HTML part").into_owned(),
+            ..self.clone()
         }
     }
 

@@ -96,9 +96,17 @@ pub fn argon2_in_one_file(source: &Source) -> Vec<String> {
     none_of(source, &["argon2::", "Argon2"], source.path == "users/password/mod.rs")
 }
 
-/// Who signs with an Ethereum address is judged in one place.
+/// What strangers send as OpenPGP is judged in one place, and so are Bitcoin and Ethereum.
 pub fn foreign_cryptography_in_one_place(source: &Source) -> Vec<String> {
-    none_of(source, &["alloy_primitives"], source.path.starts_with("ethereum/"))
+    let mut broken =
+        none_of(source, &["pgp::composed", "pgp::packet", "pgp::armor"], source.path.starts_with("openpgp/"));
+    broken.extend(none_of(
+        source,
+        &["bitcoin::{", "bitcoin::secp256k1", "bip322::"],
+        source.path == "user_keys/bitcoin.rs",
+    ));
+    broken.extend(none_of(source, &["alloy_primitives"], source.path.starts_with("ethereum/")));
+    broken
 }
 
 /// Counters are verbs to everybody but those who write the page.

@@ -30,13 +30,14 @@ async fn spend(app: &TestApp, address: &str) {
 async fn every_action_has_its_own_allowance_to_the_very_last() {
     let app = TestApp::start().await;
     let home = Network::of([127, 0, 0, 1].into());
-    let calls: [(Action, u32, &dyn Fn() -> Call, u16); 7] = [
+    let calls: [(Action, u32, &dyn Fn() -> Call, u16); 8] = [
         (Action::LogIn, 300, &|| knock(&app), 401),
         (Action::SignUp, 60, &|| app.post("/users").json(&json!({})), 400),
         (Action::Mail, 60, &|| app.post("/users/nobody/token"), 202),
         (Action::TokenGrant, 3000, &|| app.post("/auth/token").json(&json!({})), 400),
         (Action::Confirmation, 300, &|| app.delete("/users/me"), 401),
         (Action::Redemption, 300, &|| app.put("/users/nobody/token/x"), 400),
+        (Action::Lookup, 300, &|| app.get("/users/nobody/keys/pgp.asc"), 404),
         (Action::Nonce, 300, &|| app.get("/users/nobody/nonce"), 400),
     ];
     for (action, allowance, call, status) in calls {
