@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // A source archive has no repository: that is worth saying, not worth failing.
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
-    println!("cargo::rustc-env=BLOQ_ACCOUNTS_COMMIT={commit}");
+    // Cargo also gives this to a program that it runs: a name of ours would be one of its configuration.
+    println!("cargo::rustc-env=BUILT_FROM_COMMIT={commit}");
     contract()
 }
 

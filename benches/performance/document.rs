@@ -21,7 +21,7 @@ pub fn source() -> String {
     let mut git = Command::new("git");
     git.args(["status", "--porcelain", "--", ".", ":!docs/performance.md"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     let is_clean = git.output().is_ok_and(|told| told.status.success() && told.stdout.is_empty());
-    format!("{}{}", env!("BLOQ_ACCOUNTS_COMMIT"), if is_clean { "" } else { "-dirty" })
+    format!("{}{}", env!("BUILT_FROM_COMMIT"), if is_clean { "" } else { "-dirty" })
 }
 
 /// What ran where, and what came of it.

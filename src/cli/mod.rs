@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, Log, Overrides};
 use crate::{app, http, stop, telemetry};
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BLOQ_ACCOUNTS_COMMIT"), ")");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_FROM_COMMIT"), ")");
 
 /// The account service behind accounts.bloq.cloud
 ///

@@ -15,6 +15,15 @@ async fn with_file(place: &Place, text: &str) -> Done {
 }
 
 #[tokio::test]
+async fn what_cargo_gives_to_programs_that_it_runs_is_no_unknown_key() {
+    let place = Place::new();
+    // What a build script tells the compiler, `cargo run` tells the program, and `cargo test` this test.
+    let mut command = place.command(&["config"]);
+    command.envs(std::env::vars_os()).env("BLOQ_ACCOUNTS_DATA_DIR", place.data_dir());
+    finish(command).await.expect(0);
+}
+
+#[tokio::test]
 async fn the_merged_configuration_is_printed_with_secrets_masked() {
     let place = Place::new();
     let key = "5e".repeat(32);
